@@ -1,0 +1,100 @@
+"""Optimal design of studies for linear, generalised linear and mixed models, under a budget.
+
+Public names load on first use, so that importing the package is light.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optdesign.costs import Cost as Cost
+    from optdesign.covariance import AsymptoticCovariance as AsymptoticCovariance
+    from optdesign.covariance import covariance as covariance
+    from optdesign.criteria import AOptimality as AOptimality
+    from optdesign.criteria import COptimality as COptimality
+    from optdesign.criteria import DOptimality as DOptimality
+    from optdesign.designs import Design as Design
+    from optdesign.designs import DesignSpace as DesignSpace
+    from optdesign.designs import Group as Group
+    from optdesign.designs import Share as Share
+    from optdesign.errors import AsymptoticRegimeWarning as AsymptoticRegimeWarning
+    from optdesign.errors import ConvergenceError as ConvergenceError
+    from optdesign.errors import InfeasibleBudgetError as InfeasibleBudgetError
+    from optdesign.errors import NotEstimableError as NotEstimableError
+    from optdesign.errors import OptDesignError as OptDesignError
+    from optdesign.errors import SpecificationError as SpecificationError
+    from optdesign.fit import Fit as Fit
+    from optdesign.fit import fit as fit
+    from optdesign.inference import SampleSize as SampleSize
+    from optdesign.inference import WaldTest as WaldTest
+    from optdesign.inference import interval_width as interval_width
+    from optdesign.inference import power as power
+    from optdesign.inference import sample_size as sample_size
+    from optdesign.layouts import Nested as Nested
+    from optdesign.measures import Candidates as Candidates
+    from optdesign.measures import Measure as Measure
+    from optdesign.models import MixedModel as MixedModel
+    from optdesign.models import NominalValues as NominalValues
+    from optdesign.optimize import Certificate as Certificate
+    from optdesign.optimize import ExactDesign as ExactDesign
+    from optdesign.optimize import OptimalDesign as OptimalDesign
+    from optdesign.optimize import efficiency as efficiency
+    from optdesign.optimize import optimize as optimize
+    from optdesign.report import write_report as write_report
+    from optdesign.study import Study as Study
+    from optdesign.study import StudyResult as StudyResult
+    from optdesign.study import load_study as load_study
+    from optdesign.study import run_study as run_study
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "covariance": ("AsymptoticCovariance", "covariance"),
+    "costs": ("Cost",),
+    "criteria": ("AOptimality", "COptimality", "DOptimality"),
+    "designs": ("Design", "DesignSpace", "Group", "Share"),
+    "errors": (
+        "AsymptoticRegimeWarning",
+        "ConvergenceError",
+        "InfeasibleBudgetError",
+        "NotEstimableError",
+        "OptDesignError",
+        "SpecificationError",
+    ),
+    "fit": ("Fit", "fit"),
+    "inference": ("SampleSize", "WaldTest", "interval_width", "power", "sample_size"),
+    "layouts": ("Nested",),
+    "measures": ("Candidates", "Measure"),
+    "models": ("MixedModel", "NominalValues"),
+    "optimize": ("Certificate", "ExactDesign", "OptimalDesign", "efficiency", "optimize"),
+    "report": ("write_report",),
+    "study": ("Study", "StudyResult", "load_study", "run_study"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+
+
+class _Package(ModuleType):
+    """Loads public names on first use; a submodule never hides the public function of the same name."""
+
+    def __getattr__(self, name: str) -> object:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module 'optdesign' has no attribute '{name}'")
+        value: object = getattr(importlib.import_module(f"optdesign.{_HOME_OF[name]}"), name)
+        self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *__all__]
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,96 @@
+"""What units and observations cost, as numbers or as expressions in the covariates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from optdesign.errors import SpecificationError, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+Price = float | str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Prices of a design, all in one currency.
+
+    Parameters
+    ----------
+    units : mapping from factor to price
+        Price of one unit of each grouping factor: a number, or an expression in unit-level covariates such as
+        ``"900 + 400*treat"`` or ``"900 + 400*(arm == 'active')"``.
+    observation : number or expression
+        Price of one observation; the expression may use any covariate.
+    cell : number
+        Price of one observed cell of a crossed layout.
+    fixed : number
+        Price of having the study at all.
+
+    Examples
+    --------
+    >>> Cost(units={"patient": "900 + 400*treat"}, observation=40.0)
+    Cost(units={'patient': '900 + 400*treat'}, observation=40.0, cell=0.0, fixed=0.0)
+    """
+
+    units: Mapping[str, Price] = field(default_factory=dict)
+    observation: Price = 0.0
+    cell: float = 0.0
+    fixed: float = 0.0
+
+    def __post_init__(self) -> None:
+        prices = {**{f"units['{k}']": v for k, v in self.units.items()}, "observation": self.observation}
+        for name, price in {**prices, "cell": self.cell, "fixed": self.fixed}.items():
+            if not isinstance(price, str) and not (np.isscalar(price) and np.isfinite(price) and price >= 0):
+                raise SpecificationError(f"cost: {name} must be a finite number, not negative; got {price!r}.")
+        object.__setattr__(self, "units", MappingProxyType(dict(self.units)))
+
+    def __repr__(self) -> str:
+        return (
+            f"Cost(units={dict(self.units)}, observation={self.observation!r}, cell={self.cell!r}, "
+            f"fixed={self.fixed!r})"
+        )
+
+    def of_units(self, factor: str, frame: pd.DataFrame) -> Array:
+        """Price of one unit of `factor` at each row of covariates, shape (rows,)."""
+        return _prices(self.units.get(factor, 0.0), frame, f"units['{factor}']")
+
+    def of_observations(self, frame: pd.DataFrame) -> Array:
+        """Price of one observation at each row of covariates, shape (rows,)."""
+        return _prices(self.observation, frame, "observation")
+
+
+def evaluate(expression: str, frame: pd.DataFrame, what: str) -> Array:
+    """Value of an expression in the columns of `frame`, shape (rows,).
+
+    Raises
+    ------
+    SpecificationError
+        Where the expression cannot be read or names an unknown column.
+    """
+    try:
+        value = frame.astype({c: object for c in frame.select_dtypes("category")}).eval(expression, engine="python")
+    except Exception as error:  # pandas raises many kinds here, none of them ours
+        raise SpecificationError(
+            f"{what}: the expression '{expression}' cannot be evaluated ({error}). It may use the columns "
+            f"{listed(frame.columns)}, as in '900 + 400*treat'."
+        ) from None
+    return np.broadcast_to(np.asarray(value, dtype=float), (len(frame),))
+
+
+def _prices(price: Price, frame: pd.DataFrame, what: str) -> Array:
+    values = evaluate(price, frame, f"cost: {what}") if isinstance(price, str) else np.full(len(frame), float(price))
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        row = int(np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0])
+        raise SpecificationError(
+            f"cost: {what} = '{price}' is {values[row]} at {dict(frame.iloc[row])}; a price is finite and not negative."
+        )
+    return values

@@ -1,0 +1,129 @@
+"""A model at its nominal values on the covariate rows of a design or design space: numbers only from here on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from optdesign import formula as formulas
+from optdesign.designs import Region
+from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.layouts import Layout
+from optdesign.linalg import psd_root
+from optdesign.models import MixedModel, NominalValues
+from optdesign.quadrature import normal_rule
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedRows:
+    """Design-matrix rows, and their Fisher weight at each quadrature node of the random effects.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Fixed-effect names, p of them.
+    aliases : mapping
+        Term name of each one-column term to its coefficient.
+    factor : str or None
+        The grouping factor.
+    X : array, shape (rows, p)
+    Z : array, shape (rows, r)
+        Random-effect columns.
+    sigma : array, shape (r, r)
+        Covariance of the random effects.
+    weight : array, shape (Q, rows)
+        w(x, u_q)/ϕ.
+    node_weight : array, shape (Q,)
+    region : Region
+        Which masses each row takes its share of.
+    """
+
+    names: tuple[str, ...]
+    aliases: dict[str, str]
+    factor: str | None
+    X: Array
+    Z: Array
+    sigma: Array
+    weight: Array
+    node_weight: Array
+    region: Region
+
+    def standardised(self) -> EncodedRows:
+        """The same model with random effects of unit covariance, as many as the rank of Σ."""
+        root = psd_root(self.sigma)
+        return replace(self, Z=self.Z @ root, sigma=np.eye(root.shape[1]))
+
+
+def check_layout(model: MixedModel, layout: Layout | None) -> None:
+    """The layout must have the model's grouping factors."""
+    if layout is not None and len(layout.factors) > 1:
+        raise SpecificationError(
+            f"layout {layout!r} has {len(layout.factors)} factors; covariances of all orders are defined here for "
+            "one grouping factor, Nested('factor'), and for none."
+        )
+    if len(model.factors) > 1:
+        raise SpecificationError(
+            f"the model has random terms for {listed(model.factors)}; covariances are defined here for one factor."
+        )
+    given = layout.factors if layout else ()
+    for factor in model.factors:
+        if factor not in given:
+            raise SpecificationError(
+                f"the model has random terms for '{factor}', which the layout does not have: {listed(given)}."
+                f"{nearest(factor, given)} Use layout=Nested('{factor}')."
+            )
+
+
+@lru_cache(maxsize=64)
+def encode(model: MixedModel, nominal: NominalValues, region: Region, nodes: int) -> EncodedRows:
+    """Rows of `region` under the model at its nominal values, with `nodes` quadrature nodes per random effect."""
+    encoding, X, Z, sigma = _columns(model, nominal, region)
+    root = psd_root(sigma)
+    points, node_weight = normal_rule(root.shape[1], nodes if root.shape[1] else 1)
+    eta = X @ nominal.beta_vector(encoding) + points @ (Z @ root).T
+    weight = model.weight(eta, region.frame) / nominal.dispersion
+    _check_weights(weight, region.frame)
+    factor = model.factors[0] if model.factors else None
+    return EncodedRows(encoding.fixed_names, encoding.aliases, factor, X, Z, sigma, weight, node_weight, region)
+
+
+@lru_cache(maxsize=64)
+def _columns(
+    model: MixedModel, nominal: NominalValues, region: Region
+) -> tuple[formulas.Encoding, Array, Array, Array]:
+    reference = region.frame if nominal.reference is None else nominal.reference
+    encoding = formulas.learn(model.parsed, reference)
+    X = encoding.fixed_columns(region.frame)
+    if not model.factors:
+        return encoding, X, np.zeros((len(X), 0)), np.zeros((0, 0))
+    (factor,) = model.factors
+    Z = encoding.random_columns(factor, region.frame)
+    return encoding, X, Z, nominal.matrix(factor, encoding.random_names(factor))
+
+
+def _check_weights(weight: Array, frame: pd.DataFrame) -> None:
+    bad = ~np.isfinite(weight).all(axis=0)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise SpecificationError(
+            f"the response's mean overflows at {dict(frame.iloc[row])}: check the nominal values and the units of "
+            "the covariates."
+        )
+
+
+def random_dimension(model: MixedModel, nominal: NominalValues) -> int:
+    """Number of random effects that vary, which sets the dimension of the quadrature; 0 for a Gaussian."""
+    if model.is_gaussian or not model.factors:
+        return 0
+    matrix = nominal.covariance.get(model.factors[0])
+    return 0 if matrix is None else psd_root(np.asarray(matrix)).shape[1]

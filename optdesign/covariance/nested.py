@@ -1,0 +1,367 @@
+"""Information of the fixed effects in models with at most one grouping factor.
+
+For one kind of unit, with m units and total observation measure μ, write H(u) = ϕ⁻¹ Σ_x μ(x) w(x,u) (x,z)(x,z)ᵀ,
+with blocks H_xx, H_xz, H_zz, for the fixed-effect row x and random-effect row z. The information of β is a partial
+minimum over random coefficients θ_q, one vector per quadrature node u_q of weight w_q:
+
+    two-term   βᵀMβ = min_θ  m θ̄ᵀΣ⁻¹θ̄               + Σ_q w_q Σ_x μ w(x,u_q)/ϕ (xᵀβ − zᵀθ_q)²,   θ̄ = Σ_q w_q θ_q
+    averaged   βᵀMβ = min_θ  m Σ_q w_q θ_qᵀΣ⁻¹θ_q     + the same sum
+
+so that M is jointly concave and homogeneous in (m, μ), whatever columns x and z share. Solved,
+
+    two-term   M = E S + Lᵀ(Σ/m + A)⁻¹L,   S = H_xx − H_xz H_zz⁻¹ H_zx,  L = E H_zz⁻¹H_zx,  A = E H_zz⁻¹
+    averaged   M = E{H_xx − H_xz (H_zz + mΣ⁻¹)⁻¹ H_zx}
+    leading    M = m GᵀΣ⁻¹G + E S_B,  for the coefficients with x = zG (a random partner or unit level) and the rest
+
+Where x = (z, x_B), the inverse of the two-term M is Σ/m + ϕK/(mn). Kinds of unit add. Two terms and leading:
+published for one kind of unit (Jiang, Wand & Bhaskaran 2022; Maestrini, Bhaskaran & Wand 2024); the second term's
+formula, averaged information and the partial-minimum form were derived for this package. The Gaussian averaged
+information is exact when every unit of a kind has the same Σ_j (x,z)(x,z)ᵀ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+from optdesign.covariance.encoded import EncodedRows
+from optdesign.linalg import SINGULAR, range_basis, symmetric
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Rows packed by block, K blocks of at most P rows; shorter blocks are padded with rows of no share.
+
+    Random-effect columns are rotated so that the first ones span the block's own row space; the others are zero
+    and `idle` marks them.
+    """
+
+    X: Array  # (K, P, p)
+    Z: Array  # (K, P, r)
+    weight: Array  # (K, Q, P), w(x,u_q)/ϕ
+    share: Array  # (K, P), includes the block's share of units
+    atom: Index  # (K, P)
+    unit: Index  # (K,)
+    prob: Array  # (K,)
+    sigma: Array  # (K, r, r)
+    idle: Array  # (K, r)
+    rotation: Array  # (K, r, r)
+    absorbed: Array  # (K, r, p): G, the coefficients' columns as combinations of Z; used by the leading order
+    node_weight: Array  # (Q,)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The minimiser of the quadratic form above, as arrays that give M and its derivatives.
+
+    Attributes
+    ----------
+    information : array, shape (K, p, p)
+    theta : array, shape (K, Q, r, p)
+        θ_q as a linear map of β.
+    inverse : array, shape (K, Q, r, r)
+        Inverse of the node's own block of the nuisance information.
+    coupling : array, shape (K, r, r)
+        What the penalty on the mean couples: (Σ/m + A)⁻¹, or zero.
+    unit_root : array, shape (K, j, p)
+        Y with ∂M/∂m = YᵀY.
+    unit_slope : array, shape (K, Q or 1, r, p)
+        Derivative in m of the nuisance score, as a linear map of β.
+    """
+
+    information: Array
+    theta: Array
+    inverse: Array
+    coupling: Array
+    unit_root: Array
+    unit_slope: Array
+
+
+Moments = tuple[Array, Array, Array]
+Rule = Callable[[Moments, Array, Blocks], Solution]
+
+
+def two_term(moments: Moments, units: Array, blocks: Blocks) -> Solution:
+    """Two-term rule: the penalty is on the mean of the random coefficients over nodes."""
+    hxx, hzx, hzz = moments
+    inverse = np.linalg.inv(hzz)
+    free = inverse @ hzx
+    node = blocks.node_weight
+    mean = np.einsum("q,kqrp->krp", node, free)
+    spread = np.einsum("q,kqrs->krs", node, inverse)
+    m = units[:, None, None]
+    coupling = np.linalg.inv(blocks.sigma / m + spread)
+    pulled = coupling @ mean
+    information = _profile(hxx, hzx, free, node) + np.swapaxes(mean, 1, 2) @ pulled
+    root = np.swapaxes(_roots(blocks.sigma), 1, 2) @ pulled / m
+    theta = free - inverse @ pulled[:, None]
+    return Solution(information, theta, inverse, coupling, root, pulled[:, None] / m[:, None])
+
+
+def averaged(moments: Moments, units: Array, blocks: Blocks) -> Solution:
+    """Averaged-information rule, for standardised random effects: the penalty is on each node's coefficients."""
+    hxx, hzx, hzz = moments
+    node, identity = blocks.node_weight, np.eye(hzz.shape[-1])
+    inverse = np.linalg.inv(hzz + units[:, None, None, None] * identity)
+    theta = inverse @ hzx
+    k, q, r, p = theta.shape
+    root = (np.sqrt(node)[:, None, None] * theta).reshape(k, q * r, p)
+    return Solution(_profile(hxx, hzx, theta, node), theta, inverse, np.zeros((k, r, r)), root, theta)
+
+
+def leading(moments: Moments, units: Array, blocks: Blocks) -> Solution:
+    """Leading-term rule, for standardised random effects: unit-level part linear in m, the rest as for many units."""
+    hxx, hzx, hzz = moments
+    inverse = np.linalg.inv(hzz)
+    free = inverse @ hzx
+    absorbed = blocks.absorbed
+    between = units[:, None, None] * (np.swapaxes(absorbed, 1, 2) @ absorbed)
+    k, _, r, p = free.shape
+    information = between + _profile(hxx, hzx, free, blocks.node_weight)
+    return Solution(information, free, inverse, np.zeros((k, r, r)), absorbed, np.zeros((k, 1, r, p)))
+
+
+def _profile(hxx: Array, hzx: Array, theta: Array, node: Array) -> Array:
+    """E{H_xx − H_xz θ}: what is left of the observations' information."""
+    return np.asarray(np.einsum("q,kqij->kij", node, hxx - np.swapaxes(hzx, 2, 3) @ theta))
+
+
+def _roots(matrices: Array) -> Array:
+    values, vectors = np.linalg.eigh(matrices)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :])
+
+
+RULES: dict[str, Rule] = {"leading": leading, "two-term": two_term, "averaged": averaged, "exact": averaged}
+
+
+@dataclass(frozen=True, eq=False)
+class NestedInformation:
+    """Information of the fixed effects as a function of the masses (m, μ).
+
+    Parameters
+    ----------
+    rows : EncodedRows
+        In original or (for the averaged and leading rules) standardised random effects: see `information_of`.
+    rule : callable
+        One of `two_term`, `averaged`, `leading`.
+    """
+
+    rows: EncodedRows
+    rule: Rule
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The rows, packed."""
+        return pack(self.rows, np.arange(self.rows.region.n_atoms), self.rule is leading)
+
+    def restricted(self, atoms: Index) -> AtomSubset:
+        """The same function on some atoms only, the others held at zero."""
+        return AtomSubset(pack(self.rows, atoms, self.rule is leading), self.rule, len(atoms), self.rows.region.n_types)
+
+    @cached_property
+    def whole(self) -> AtomSubset:
+        """The function on all atoms."""
+        region = self.rows.region
+        return AtomSubset(self.blocks, self.rule, region.n_atoms, region.n_types)
+
+    def sensitivities(self, theta: Array, direction: Array) -> Array:
+        """ψ of every atom, from random coefficients θ found on a subset.
+
+        ψ(x) = ϕ⁻¹ Σ_q w_q w(x,u_q) ‖Uᵀ(x − θ_qᵀz)‖², averaged over the rows of the atom.
+
+        Parameters
+        ----------
+        theta : array, shape (K, Q, r, p)
+            In the columns of ``rows.Z``.
+        direction : array, shape (p, k)
+            U, a root of the criterion's gradient.
+        """
+        rows = self.rows
+        region = rows.region
+        pulled = theta @ direction
+        direct = rows.X @ direction
+        values = np.zeros(len(rows.X))
+        for q, weight in enumerate(rows.node_weight):
+            residual = direct - np.einsum("ir,irk->ik", rows.Z, pulled[region.block, q])
+            values += weight * rows.weight[q] * np.einsum("ik,ik->i", residual, residual)
+        return region.atom_mean(values)
+
+
+def pack(rows: EncodedRows, atoms: Index, separate: bool) -> Blocks:
+    """Rows of the chosen atoms, by block; `separate` splits coefficients by level for the leading order."""
+    region = rows.region
+    position = np.full(region.n_atoms, -1)
+    position[atoms] = np.arange(len(atoms))
+    kept = np.flatnonzero(position[region.atom] >= 0)
+    table, real = _padded_index(region.block[kept], len(region.prob))
+    index = kept[table]
+    Z, rotation, idle = _rotated(rows.Z[index] * real[:, :, None])
+    X, absorbed = rows.X[index], np.zeros((len(Z), Z.shape[2], rows.X.shape[1]))
+    if separate:
+        X, absorbed = _separated(X, Z, real)
+    busy = 1.0 - idle
+    sigma = np.swapaxes(rotation, 1, 2) @ rows.sigma @ rotation * busy[:, :, None] * busy[:, None, :]
+    return Blocks(
+        X,
+        Z,
+        np.moveaxis(rows.weight[:, index], 0, 1),
+        region.row_weight[index] * real,
+        position[region.atom[index]],
+        region.unit,
+        region.prob,
+        sigma,
+        idle,
+        rotation,
+        absorbed,
+        rows.node_weight,
+    )
+
+
+def _padded_index(block: Index, count: int) -> tuple[Index, npt.NDArray[np.bool_]]:
+    """Rows of each block, side by side, shape (K, P), with a mask of the real ones."""
+    order = np.argsort(block, kind="stable")
+    size = np.bincount(block, minlength=count)
+    start = np.cumsum(size) - size
+    column = np.arange(max(int(size.max()), 1))
+    real = column < size[:, None]
+    return order[np.where(real, start[:, None] + column, 0)], real
+
+
+def _rotated(Z: Array) -> tuple[Array, Array, Array]:
+    """Random-effect columns rotated to each block's own row space, the rotation, and which columns are idle."""
+    rotation = np.array([range_basis(z) for z in Z]).reshape(len(Z), Z.shape[2], Z.shape[2])
+    turned = Z @ rotation
+    norm = np.linalg.norm(turned, axis=1)
+    idle = norm <= np.sqrt(SINGULAR) * norm.max(axis=1, keepdims=True, initial=0.0)
+    return turned * ~idle[:, None, :], rotation, idle.astype(float)
+
+
+def _separated(X: Array, Z: Array, real: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Split x into zG, for the coefficients that the units absorb, and x_B C, for a basis of the others.
+
+    A combination δ is absorbed when xδ is a combination of z within every block. A pivoted QR factorisation of
+    the columns' residuals from z picks x_B; each remaining column is x_B c + z g.
+    """
+    X = X * real[:, :, None]
+    loading = np.array([np.linalg.lstsq(z, x, rcond=SINGULAR)[0] for z, x in zip(Z, X, strict=True)])
+    loading = loading.reshape(len(X), Z.shape[2], X.shape[2])
+    residual = (X - Z @ loading).reshape(-1, X.shape[2])
+    scale = np.maximum(np.linalg.norm(X.reshape(residual.shape), axis=0), np.finfo(float).tiny)
+    _, upper, pivot = scipy.linalg.qr(residual / scale, mode="economic", pivoting=True)
+    rank = int((np.abs(np.diag(upper)) > np.sqrt(SINGULAR)).sum())
+    within = pivot[:rank]
+    combine = np.linalg.lstsq(residual[:, within], residual, rcond=SINGULAR)[0] if rank else np.zeros((0, X.shape[2]))
+    combine = np.where(np.abs(combine) < np.sqrt(SINGULAR), 0.0, combine)
+    absorbed = loading - loading[:, :, within] @ combine
+    absorbed[:, :, within] = 0.0
+    return X[:, :, within] @ combine, absorbed
+
+
+@dataclass(frozen=True, eq=False)
+class AtomSubset:
+    """The information function on a set of atoms.
+
+    Masses are one vector: the T unit counts, then the total observations of the atoms.
+    """
+
+    blocks: Blocks
+    rule: Rule
+    n_atoms: int
+    n_types: int
+
+    def at(self, counts: Array, totals: Array) -> InformationPoint:
+        """Value and derivatives at the masses; all must be positive."""
+        blocks = self.blocks
+        observations = totals[blocks.atom] * blocks.share
+        units = counts[blocks.unit] * blocks.prob
+        hxx, hzx, hzz = self._moments(observations)
+        idle = blocks.idle[:, None, :, None] * np.eye(hzz.shape[-1]) * units[:, None, None, None]
+        return InformationPoint(self, self.rule((hxx, hzx, hzz + idle), units, blocks))
+
+    def _moments(self, observations: Array) -> Moments:
+        blocks = self.blocks
+        k, p, r = len(blocks.X), blocks.X.shape[2], blocks.Z.shape[2]
+        rows = np.concatenate([blocks.X, blocks.Z], axis=2)
+        outer = (rows[:, :, :, None] * rows[:, :, None, :]).reshape(k, rows.shape[1], (p + r) ** 2)
+        moment = ((blocks.weight * observations[:, None, :]) @ outer).reshape(k, -1, p + r, p + r)
+        return moment[:, :, :p, :p], moment[:, :, p:, :p], moment[:, :, p:, p:]
+
+
+@dataclass(frozen=True, eq=False)
+class InformationPoint:
+    """The information matrix at given masses, and its derivatives."""
+
+    subset: AtomSubset
+    solution: Solution
+
+    @cached_property
+    def information(self) -> Array:
+        """M, summed over blocks, shape (p, p)."""
+        return symmetric(self.solution.information.sum(axis=0))
+
+    @property
+    def theta(self) -> Array:
+        """θ_q as maps of β in the unrotated columns of Z, shape (K, Q, r, p)."""
+        return np.asarray(self.subset.blocks.rotation[:, None] @ self.solution.theta)
+
+    def unit_gradients(self) -> Array:
+        """∂M/∂m for each unit type, shape (T, p, p)."""
+        root, blocks = self.solution.unit_root, self.subset.blocks
+        each = blocks.prob[:, None, None] * (np.swapaxes(root, 1, 2) @ root)
+        return _added(each, blocks.unit, self.subset.n_types)
+
+    def atom_gradients(self) -> Array:
+        """∂M/∂μ for each atom, shape (A, p, p)."""
+        residual, blocks = self._residuals(np.eye(self.information.shape[0])), self.subset.blocks
+        weight = blocks.weight * blocks.node_weight[:, None] * blocks.share[:, None, :]
+        each = np.einsum("kqn,kqni,kqnj->knij", weight, residual, residual, optimize=True)
+        return _added(each.reshape(-1, *each.shape[2:]), blocks.atom.ravel(), self.subset.n_atoms)
+
+    def _residuals(self, direction: Array) -> Array:
+        """Uᵀ(x − θ_qᵀz) at each block, node and row, shape (K, Q, P, k)."""
+        blocks = self.subset.blocks
+        return np.asarray((blocks.X @ direction)[:, None] - blocks.Z[:, None] @ (self.solution.theta @ direction))
+
+    def curvature(self, direction: Array) -> Array:
+        """−½ ∂²tr(UᵀMU)/∂z∂zᵀ over the masses (types, then atoms), shape (T + A, T + A), positive semi-definite."""
+        blocks, solution = self.subset.blocks, self.solution
+        node = blocks.node_weight
+        weight = blocks.weight * blocks.share[:, None, :]
+        score = np.einsum("kqn,knr,kqns->kqnrs", weight, blocks.Z, self._residuals(direction), optimize=True)
+        unit = -blocks.prob[:, None, None, None] * (solution.unit_slope @ direction)
+        unit = np.broadcast_to(unit, (*score.shape[:2], *unit.shape[2:]))[:, :, None]
+        score = np.concatenate([unit, score], axis=2)
+        answered = np.einsum("kqrt,kqnts->kqnrs", solution.inverse, score, optimize=True)
+        mean = np.einsum("q,kqnrs->knrs", node, answered)
+        k, n = score.shape[0], score.shape[2]
+        left = np.moveaxis(score * node[:, None, None, None], 1, 2).reshape(k, n, -1)
+        right = np.moveaxis(answered, 1, 2).reshape(k, n, -1)
+        coupled = np.einsum("krt,knts->knrs", solution.coupling, mean, optimize=True).reshape(k, n, -1)
+        each = left @ np.swapaxes(right, 1, 2) - mean.reshape(k, n, -1) @ np.swapaxes(coupled, 1, 2)
+        return self._scattered(each)
+
+    def _scattered(self, each: Array) -> Array:
+        blocks, types = self.subset.blocks, self.subset.n_types
+        index = np.concatenate([blocks.unit[:, None], types + blocks.atom], axis=1)
+        total = np.zeros((types + self.subset.n_atoms,) * 2)
+        np.add.at(total, (index[:, :, None], index[:, None, :]), each)
+        return total
+
+
+def _added(values: Array, index: Index, size: int) -> Array:
+    total = np.zeros((size, *values.shape[1:]))
+    np.add.at(total, index, values)
+    return total
+
+
+def information_of(rows: EncodedRows, order: str) -> NestedInformation:
+    """The information function of an order; averaged, exact and leading use standardised random effects."""
+    return NestedInformation(rows if order == "two-term" else rows.standardised(), RULES[order])

@@ -1,0 +1,488 @@
+"""One choice (`Design`), and what may be chosen (`DesignSpace`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from optdesign.costs import Cost, evaluate
+from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.layouts import Layout
+from optdesign.measures import Candidates, Measure, grid_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Covariate rows of a design or design space, and the masses each row takes its share of.
+
+    The masses are the counts m of the T unit types and the total observations μ at the A atoms. A block is a unit
+    type at one value of its observed unit-level covariates; it holds ``prob`` of the units of its type and, of
+    every atom, ``prob * share`` observations at each of its rows.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        All covariates, one row per point of each block.
+    block, atom : integer arrays, shape (rows,)
+        The block a row belongs to, and the atom whose observations it shares.
+    share : array, shape (rows,)
+        Share of the atom's observations, within the block, that fall on the row.
+    unit : integer array, shape (K,)
+        Unit type of each block.
+    prob : array, shape (K,)
+        Share of the type's units that are in the block.
+    types : DataFrame
+        Unit-level chosen covariates of each type, T rows.
+    """
+
+    frame: pd.DataFrame
+    block: Index
+    atom: Index
+    share: Array
+    unit: Index
+    prob: Array
+    types: pd.DataFrame
+
+    @property
+    def n_types(self) -> int:
+        """Number of unit types, T."""
+        return len(self.types)
+
+    @cached_property
+    def n_atoms(self) -> int:
+        """Number of atoms, A."""
+        return int(self.atom.max()) + 1
+
+    @cached_property
+    def type_of_atom(self) -> Index:
+        """Unit type of each atom, shape (A,)."""
+        types = np.zeros(self.n_atoms, dtype=np.intp)
+        types[self.atom] = self.unit[self.block]
+        return types
+
+    @cached_property
+    def row_weight(self) -> Array:
+        """Share of its atom's observations that fall on each row, over all blocks, shape (rows,)."""
+        return self.prob[self.block] * self.share
+
+    def atom_mean(self, values: Array) -> Array:
+        """Mean of a row-wise quantity over the rows of each atom, shape (A,)."""
+        return np.bincount(self.atom, weights=values * self.row_weight, minlength=self.n_atoms)
+
+    def type_mean(self, values: Array, what: str) -> Array:
+        """Mean over units of a quantity that is constant within a unit, shape (T,).
+
+        Raises
+        ------
+        SpecificationError
+            Where the quantity varies within a unit.
+        """
+        low, high = np.full(len(self.prob), np.inf), np.full(len(self.prob), -np.inf)
+        np.minimum.at(low, self.block, values)
+        np.maximum.at(high, self.block, values)
+        if (high - low > 1e-9 * np.maximum(1.0, np.abs(high))).any():
+            raise SpecificationError(
+                f"{what} varies within a unit. Use only covariates that are constant within one, and declare them "
+                "in levels={'covariate': 'factor'}."
+            )
+        return np.bincount(self.unit, weights=self.prob * low, minlength=self.n_types)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Units that share their size, their unit-level covariates and their within-unit measure.
+
+    Parameters
+    ----------
+    count : float
+        Number of units; need not be whole in an approximate design.
+    replicates : float
+        Observations per unit.
+    measure : Measure, optional
+        Law of the covariates that vary within a unit; none by default.
+    at : mapping
+        Values of the unit-level covariates.
+    """
+
+    count: float
+    replicates: float
+    measure: Measure = field(default_factory=lambda: Measure.grid())
+    at: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in (("count", self.count), ("replicates", self.replicates)):
+            if not (np.isscalar(value) and np.isfinite(value) and value > 0):
+                raise SpecificationError(f"{name} of a group must be a positive finite number; got {value!r}.")
+        shared = set(self.at) & set(self.measure.points)
+        if shared:
+            raise SpecificationError(f"{listed(shared)} are given both within and between units of one group.")
+        object.__setattr__(self, "at", MappingProxyType(dict(self.at)))
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Design:
+    """One choice of how many units of each kind, how many observations in each, and where.
+
+    Parameters
+    ----------
+    layout : Nested or None
+        None for a model without random terms.
+    groups : sequence of Group
+        The kinds of unit; or, instead, the shorthand that follows.
+    counts : mapping from factor to number of units
+    replicates : float
+        Observations per unit (in all, where there is no layout).
+    measure : Measure
+        Law of all covariates: weights of unit-level ones are shares of units, all others shares of a unit's
+        observations.
+    levels : mapping from covariate to factor
+        The unit-level covariates.
+
+    Examples
+    --------
+    >>> from optdesign.layouts import Nested
+    >>> design = Design(Nested("patient"), counts={"patient": 60}, replicates=8,
+    ...                 measure=Measure.grid(treat=[0, 1], visit=range(4)), levels={"treat": "patient"})
+    >>> [(g.count, dict(g.at)) for g in design.groups]
+    [(30.0, {'treat': 0}), (30.0, {'treat': 1})]
+    """
+
+    layout: Layout | None
+    groups: tuple[Group, ...]
+
+    def __init__(
+        self,
+        layout: Layout | None,
+        groups: Sequence[Group] | None = None,
+        *,
+        counts: Mapping[str, float] | None = None,
+        replicates: float | None = None,
+        measure: Measure | None = None,
+        levels: Mapping[str, str] | None = None,
+    ) -> None:
+        shorthand = (counts, replicates, measure, levels)
+        if groups is None:
+            groups = _shorthand_groups(layout, counts or {}, replicates, measure or Measure.grid(), levels or {})
+        elif any(given is not None for given in shorthand):
+            raise SpecificationError("a design takes groups, or counts, replicates, measure and levels; not both.")
+        if not groups:
+            raise SpecificationError("a design needs at least one group.")
+        object.__setattr__(self, "layout", layout)
+        object.__setattr__(self, "groups", tuple(groups))
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        columns = [frozenset(g.measure.points) | frozenset(g.at) for g in self.groups]
+        if len(set(columns)) > 1:
+            odd = sorted(frozenset.union(*columns) - frozenset.intersection(*columns))
+            raise SpecificationError(f"every group must give every covariate; {listed(odd)} are missing from some.")
+
+    @property
+    def units(self) -> float:
+        """Number of units of the outermost factor."""
+        return float(sum(g.count for g in self.groups))
+
+    @property
+    def observations(self) -> float:
+        """Number of observations in all."""
+        return float(sum(g.count * g.replicates for g in self.groups))
+
+    @cached_property
+    def region(self) -> Region:
+        """The design's covariate rows: each group is a type, each of its points an atom."""
+        import pandas as pd
+
+        sizes = [len(g.measure.points) for g in self.groups]
+        block = np.repeat(np.arange(len(self.groups)), sizes)
+        frame = _stacked([g.measure.points.assign(**g.at) for g in self.groups])
+        types = pd.DataFrame([dict(g.at) for g in self.groups], index=range(len(self.groups)))
+        ones = np.ones(len(self.groups))
+        return Region(
+            frame, block, np.arange(len(frame)), np.ones(len(frame)), np.arange(len(self.groups)), ones, types
+        )
+
+    @cached_property
+    def masses(self) -> tuple[Array, Array]:
+        """Units of each type, shape (T,), and total observations at each atom, shape (A,)."""
+        counts = np.array([float(g.count) for g in self.groups])
+        totals = np.concatenate([g.count * g.replicates * g.measure.weights for g in self.groups])
+        return counts, totals
+
+    def spend(self, cost: Cost) -> float:
+        """Price of the design."""
+        counts, totals = self.masses
+        per_unit = np.zeros(len(counts))
+        for factor in self.layout.factors if self.layout else ():
+            prices = cost.of_units(factor, self.region.frame)
+            per_unit += self.region.type_mean(prices, f"cost: units['{factor}']")
+        return float(cost.fixed + counts @ per_unit + totals @ cost.of_observations(self.region.frame))
+
+    def scaled(self, counts: float = 1.0, replicates: float = 1.0) -> Design:
+        """The same design with every count and every number of replicates multiplied."""
+        groups = [Group(g.count * counts, g.replicates * replicates, g.measure, g.at) for g in self.groups]
+        return Design(self.layout, groups)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per group and point: group, unit-level values, count, replicates, covariates, share, total."""
+        import pandas as pd
+
+        pieces = [
+            g.measure.points.assign(
+                **g.at,
+                group=i + 1,
+                count=g.count,
+                replicates=g.replicates,
+                share=g.measure.weights,
+                observations=g.count * g.replicates * g.measure.weights,
+            )
+            for i, g in enumerate(self.groups)
+        ]
+        frame = pd.concat(pieces, ignore_index=True)
+        last = ["share", "observations"]
+        unit_level = list(self.groups[0].at)
+        first = ["group", *unit_level, "count", "replicates"]
+        return frame[first + [c for c in frame if c not in first + last] + last]
+
+    def __repr__(self) -> str:
+        what = f"{self.layout!r}, " if self.layout else ""
+        return (
+            f"Design({what}{self.units:g} units, {self.observations:g} observations)\n"
+            f"{self.to_frame().to_string(index=False, max_rows=16)}"
+        )
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame().to_html(index=False, max_rows=16))
+
+
+def _shorthand_groups(
+    layout: Layout | None,
+    counts: Mapping[str, float],
+    replicates: float | None,
+    measure: Measure,
+    levels: Mapping[str, str],
+) -> list[Group]:
+    if replicates is None:
+        raise SpecificationError("a design without groups needs replicates=, the number of observations per unit.")
+    total = 1.0
+    if layout is not None:
+        (factor,) = layout.factors[:1]
+        if set(counts) != {factor}:
+            raise SpecificationError(f"counts must give the number of units of '{factor}'; got {dict(counts)}.")
+        total = counts[factor]
+    elif counts:
+        raise SpecificationError("counts need a layout: Design(layout=Nested('factor'), …).")
+    check_levels(levels, layout, list(measure.points))
+    return [Group(total * share, replicates, within, at) for at, share, within in _by_unit(measure, list(levels))]
+
+
+def check_levels(levels: Mapping[str, str], layout: Layout | None, columns: Sequence[str]) -> None:
+    """Every level names a known covariate and a factor of the layout."""
+    factors = layout.factors if layout else ()
+    for name, factor in levels.items():
+        if name not in columns:
+            raise SpecificationError(
+                f"levels names '{name}', which is not a covariate: {listed(columns)}.{nearest(name, columns)}"
+            )
+        if factor not in factors:
+            raise SpecificationError(
+                f"levels puts '{name}' at '{factor}', which is not a factor of the layout: {listed(factors)}."
+                f"{nearest(factor, factors)}"
+            )
+
+
+def _by_unit(measure: Measure, unit_level: list[str]) -> list[tuple[dict[str, Any], float, Measure]]:
+    """A joint law as unit-level values, their share of units, and the law within such a unit."""
+    if not unit_level:
+        return [({}, 1.0, measure)]
+    within = [c for c in measure.points if c not in unit_level]
+    result = []
+    for values, rows in measure.points.groupby(unit_level, sort=False, observed=True).indices.items():
+        weights = measure.weights[rows]
+        key = values if isinstance(values, tuple) else (values,)
+        law = Measure.from_frame(measure.points[within].iloc[rows], weights)
+        result.append((dict(zip(unit_level, key, strict=True)), float(weights.sum()), law))
+    return result
+
+
+def _stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Frames one under the other; categories of a column are united."""
+    import pandas as pd
+
+    stacked = pd.concat(frames, ignore_index=True)
+    for name in stacked:
+        if not pd.api.types.is_numeric_dtype(stacked[name]):
+            dtypes = [f[name].dtype for f in frames]
+            levels = {v for d in dtypes if isinstance(d, pd.CategoricalDtype) for v in d.categories}
+            stacked[name] = pd.Categorical(stacked[name], categories=sorted(levels | set(stacked[name]), key=str))
+    return stacked
+
+
+@dataclass(frozen=True)
+class Share:
+    """A bound on the share of units, or of observations, at which a condition holds.
+
+    The share is of units where the condition is constant within a unit, of observations elsewhere.
+
+    Parameters
+    ----------
+    condition : str
+        Expression in the candidate columns, such as ``"treat == 0"``.
+    at_least, at_most : float
+        Bounds between 0 and 1.
+    """
+
+    condition: str
+    at_least: float = 0.0
+    at_most: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.at_least <= self.at_most <= 1.0:
+            raise SpecificationError(
+                f"Share('{self.condition}'): bounds must satisfy 0 ≤ at_least ≤ at_most ≤ 1; got {self.at_least} "
+                f"and {self.at_most}."
+            )
+
+    def holds(self, frame: pd.DataFrame) -> Array:
+        """One where the condition holds, zero elsewhere, shape (rows,)."""
+        return evaluate(self.condition, frame, "constraint")
+
+
+@dataclass(frozen=True, eq=False)
+class DesignSpace:
+    """What may be chosen.
+
+    Parameters
+    ----------
+    layout : Nested or None
+        None for a model without random terms.
+    candidates : Candidates, optional
+        Points that may be used; without any, only the numbers of units and observations are chosen.
+    observed : Measure, optional
+        Law of covariates that are observed, not chosen: kept as it is, independent of what is chosen.
+    levels : mapping from covariate to factor
+        Covariates, chosen or observed, that are constant within a unit.
+    counts : mapping from factor to (lowest, highest) or a fixed number
+        Number of units of each factor in all; unbounded by default.
+    replicates : (lowest, highest) or a fixed number
+        Observations per unit.
+    common_replicates : bool
+        Whether all unit types must have the same number of observations.
+    at_most : int, optional
+        How often one point may be used within a unit; None for no limit.
+    constraints : sequence of Share
+
+    Raises
+    ------
+    SpecificationError
+        For unknown names, bounds out of order, or a covariate both chosen and observed.
+
+    Examples
+    --------
+    >>> from optdesign.layouts import Nested
+    >>> space = DesignSpace(Nested("patient"), Candidates.grid(treat=[0, 1], visit=range(9)),
+    ...                     levels={"treat": "patient"}, counts={"patient": (10, 400)}, replicates=(2, 12))
+    >>> space.region.n_types, space.region.n_atoms
+    (2, 18)
+    """
+
+    layout: Layout | None
+    candidates: Candidates = field(default_factory=lambda: Candidates.grid())
+    observed: Measure | None = None
+    levels: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, Bounds | float] = field(default_factory=dict)
+    replicates: Bounds | float = (1.0, np.inf)
+    common_replicates: bool = False
+    at_most: int | None = None
+    constraints: Sequence[Share] = ()
+
+    def __post_init__(self) -> None:
+        chosen = list(self.candidates.points)
+        observed = list(self.observed.points) if self.observed else []
+        if set(chosen) & set(observed):
+            raise SpecificationError(f"{listed(set(chosen) & set(observed))} cannot be both chosen and observed.")
+        check_levels(self.levels, self.layout, chosen + observed)
+        factors = self.layout.factors if self.layout else ()
+        for factor in self.counts:
+            if factor not in factors:
+                raise SpecificationError(
+                    f"counts names '{factor}'; the factors are {listed(factors)}.{nearest(factor, factors)}"
+                )
+        if self.at_most is not None and not (isinstance(self.at_most, int) and self.at_most >= 1):
+            raise SpecificationError(f"at_most must be a whole number of at least 1, or None; got {self.at_most!r}.")
+        _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
+        object.__setattr__(self, "levels", MappingProxyType(dict(self.levels)))
+        object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
+        object.__setattr__(self, "constraints", tuple(self.constraints))
+
+    @cached_property
+    def replicate_bounds(self) -> Bounds:
+        """Fewest and most observations per unit (in all, where there is no layout)."""
+        return _bounds(self.replicates, "replicates")
+
+    def count_bounds(self, factor: str) -> Bounds:
+        """Fewest and most units of a factor."""
+        return _bounds(self.counts.get(factor, (0.0, np.inf)), f"counts['{factor}']")
+
+    @cached_property
+    def region(self) -> Region:
+        """The space's covariate rows: a type per combination of chosen unit-level values, an atom per candidate."""
+        points = self.candidates.points
+        unit_level = [c for c in points if c in self.levels]
+        types, type_of_atom = _distinct(points, unit_level)
+        order = np.argsort(type_of_atom, kind="stable")
+        observed = self.observed or Measure.grid()
+        value, prob, share = _unit_law(observed, [c for c in observed.points if c in self.levels])
+        atom = np.repeat(np.arange(len(points)), len(observed.points))
+        seen = np.tile(np.arange(len(observed.points)), len(points))
+        frame = points.iloc[order[atom]].reset_index(drop=True)
+        for name in observed.points:
+            frame[name] = observed.points[name].iloc[seen].reset_index(drop=True)
+        return Region(
+            frame,
+            type_of_atom[order[atom]] * len(prob) + value[seen],
+            order[atom],
+            share[seen],
+            np.repeat(np.arange(len(types)), len(prob)),
+            np.tile(prob, len(types)),
+            types,
+        )
+
+
+def _bounds(given: Bounds | float, what: str) -> Bounds:
+    pair = (given, given) if np.isscalar(given) else given
+    try:
+        low, high = (float(v) for v in pair)  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        raise SpecificationError(f"{what} must be a number or a pair (lowest, highest); got {given!r}.") from None
+    if not 0.0 <= low <= high:
+        raise SpecificationError(f"{what} must satisfy 0 ≤ lowest ≤ highest; got ({low:g}, {high:g}).")
+    return low, high
+
+
+def _distinct(points: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, Index]:
+    """Distinct rows of some columns in order of appearance, and which of them each row is."""
+    if not columns:
+        return grid_frame({}), np.zeros(len(points), dtype=np.intp)
+    group = points.groupby(columns, sort=False, observed=True).ngroup().to_numpy()
+    _, first = np.unique(group, return_index=True)
+    return points[columns].iloc[first].reset_index(drop=True), group
+
+
+def _unit_law(observed: Measure, unit_level: list[str]) -> tuple[Index, Array, Array]:
+    """Which unit-level value each row has, the shares of those values, and each row's share within its value."""
+    _, value = _distinct(observed.points, unit_level)
+    prob = np.bincount(value, weights=observed.weights)
+    return value, prob, observed.weights / prob[value]

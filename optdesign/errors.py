@@ -1,0 +1,82 @@
+"""Errors and warnings. Every message says what was wrong, what was got, what is needed and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OptDesignError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class SpecificationError(OptDesignError, ValueError):
+    """What was asked is not well formed: an unknown name, a wrong shape, a value out of range."""
+
+
+class InfeasibleBudgetError(OptDesignError):
+    """The budget cannot buy the smallest admissible design.
+
+    Attributes
+    ----------
+    price : float
+        Price of the cheapest admissible design, in the units of the cost; ``nan`` where none exists.
+    """
+
+    def __init__(self, message: str, price: float = float("nan")) -> None:
+        super().__init__(message)
+        self.price = price
+
+
+class NotEstimableError(OptDesignError):
+    """Some coefficients cannot be estimated from any admissible design.
+
+    Attributes
+    ----------
+    coefficients : tuple of str
+        Their names.
+    """
+
+    def __init__(self, message: str, coefficients: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.coefficients = coefficients
+
+
+class ConvergenceError(OptDesignError):
+    """An iteration stopped before its tolerance.
+
+    Attributes
+    ----------
+    best : object or None
+        The best design found, where there is one.
+    bound : float
+        Its efficiency bound (``nan`` where there is none).
+    """
+
+    def __init__(self, message: str, best: object = None, bound: float = float("nan")) -> None:
+        super().__init__(message)
+        self.best = best
+        self.bound = bound
+
+
+class AsymptoticRegimeWarning(UserWarning):
+    """The order used differs by more than 10 % from the best order available at the design."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the closest known name, or an empty string.
+
+    >>> nearest("bugdet", ["budget", "order"])
+    " Did you mean 'budget'?"
+    """
+    close = difflib.get_close_matches(name, [str(k) for k in known], n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names in quotes, separated by commas; ``(none)`` where there are none.
+
+    >>> listed(["a", "b"])
+    "'a', 'b'"
+    """
+    return ", ".join(f"'{n}'" for n in names) or "(none)"

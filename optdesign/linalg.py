@@ -1,0 +1,73 @@
+"""Small dense linear algebra: square roots, ranks and inverses that say when they are singular."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+#: Relative eigenvalue, of a matrix scaled to a unit diagonal, below which a direction counts as not identified.
+SINGULAR = 1e-11
+
+
+def symmetric(matrix: Array) -> Array:
+    """The symmetric part, over the last two axes."""
+    return np.asarray(0.5 * (matrix + np.swapaxes(matrix, -1, -2)))
+
+
+def psd_root(matrix: Array) -> Array:
+    """A factor F with F Fᵀ = matrix and as many columns as the rank of a positive semi-definite matrix.
+
+    >>> psd_root(np.diag([4.0, 0.0])).shape
+    (2, 1)
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    keep = values > SINGULAR * max(float(values.max(initial=0.0)), np.finfo(float).tiny)
+    return np.asarray(vectors[:, keep] * np.sqrt(values[keep]))
+
+
+def range_basis(rows: Array) -> Array:
+    """Square orthogonal matrix whose first columns span the row space of `rows` and the rest its complement.
+
+    Returns
+    -------
+    array, shape (r, r)
+        With the rank as the number of columns whose image under `rows` is not zero; columns are ordered by it.
+    """
+    if rows.shape[1] == 0:
+        return np.zeros((0, 0))
+    _, _, transposed = np.linalg.svd(rows, full_matrices=True)
+    return np.asarray(transposed.T)
+
+
+def unit_diagonal(matrix: Array) -> tuple[Array, Array]:
+    """The matrix scaled to a unit diagonal, and the scale s (zero where the diagonal is): scaled = s matrix s."""
+    diagonal = np.diag(matrix)
+    positive = diagonal > 0
+    scale = np.where(positive, 1.0 / np.sqrt(np.where(positive, diagonal, 1.0)), 0.0)
+    return matrix * np.outer(scale, scale), scale
+
+
+def inverse_information(information: Array) -> tuple[Array, Array]:
+    """Covariance from an information matrix, with the coefficients it does not identify.
+
+    The matrix is scaled to a unit diagonal first, so that units of measurement do not decide what is singular.
+    A combination is estimable when it lies in the range of the information matrix.
+
+    Returns
+    -------
+    covariance : array, shape (p, p)
+        The inverse; where a coefficient is not estimable its variance is ``inf`` and its covariances ``nan``.
+    estimable : boolean array, shape (p,)
+    """
+    scaled, scale = unit_diagonal(information)
+    values, vectors = np.linalg.eigh(scaled)
+    kept = values > SINGULAR
+    identified = vectors[:, kept]
+    covariance = (identified / values[kept]) @ identified.T * np.outer(scale, scale)
+    estimable = (np.linalg.norm(vectors[:, ~kept], axis=1) < 1e-6) & (scale > 0)
+    covariance[~estimable, :] = np.nan
+    covariance[:, ~estimable] = np.nan
+    covariance[~estimable, ~estimable] = np.inf
+    return symmetric(covariance), estimable

@@ -1,0 +1,208 @@
+"""Covariate points: laws over them (`Measure`) and the points that may be chosen (`Candidates`)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.quadrature import law_rule
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """A probability law over covariate points: an approximate design, or the law of an observed covariate.
+
+    Parameters
+    ----------
+    points : DataFrame
+        One row per point, one column per covariate.
+    weights : array, shape (rows,)
+        Positive; scaled to sum to one.
+
+    Examples
+    --------
+    >>> Measure.grid(visit=[0, 1], treat=[0, 1]).weights
+    array([0.25, 0.25, 0.25, 0.25])
+    """
+
+    points: pd.DataFrame
+    weights: Array
+
+    def __post_init__(self) -> None:
+        weights = np.asarray(self.weights, dtype=float)
+        if weights.shape != (len(self.points),):
+            raise SpecificationError(f"{len(self.points)} points need as many weights; got shape {weights.shape}.")
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+            raise SpecificationError("weights must be finite, not negative, and not all zero.")
+        points = checked_points(self.points, "measure")[weights > 0].reset_index(drop=True)
+        weights = weights[weights > 0] / weights.sum()
+        weights.flags.writeable = False
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "weights", weights)
+
+    @classmethod
+    def grid(cls, *, weights: npt.ArrayLike | None = None, **values: Iterable[Any]) -> Measure:
+        """Every combination of the values given, in the order of `itertools.product`; equal weights by default."""
+        points = grid_frame(values)
+        return cls(points, np.ones(len(points)) if weights is None else np.asarray(weights, dtype=float))
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, weights: str | npt.ArrayLike | None = None) -> Measure:
+        """The empirical law of a data frame; `weights` is a column of it, an array, or None for equal weights.
+
+        Equal rows are merged and their weights added.
+        """
+        if isinstance(weights, str):
+            if weights not in frame:
+                raise SpecificationError(
+                    f"weights='{weights}' is not a column: {listed(frame.columns)}.{nearest(weights, frame.columns)}"
+                )
+            weights, frame = np.asarray(frame[weights], dtype=float), frame.drop(columns=weights)
+        elif weights is None:
+            weights = np.ones(len(frame))
+        if len(frame) == 0:
+            raise SpecificationError("a measure needs at least one point; the frame is empty.")
+        points = checked_points(frame, "measure")
+        first, inverse = _first_of_equal(points)
+        merged = np.bincount(inverse, weights=np.asarray(weights, dtype=float))
+        return cls(points.iloc[first].reset_index(drop=True), merged)
+
+    @classmethod
+    def from_distributions(cls, *, nodes: int = 20, **laws: Any) -> Measure:
+        """Independent frozen scipy.stats laws, by quadrature.
+
+        Parameters
+        ----------
+        nodes : int
+            Points per continuous law: moments up to order ``2*nodes - 1`` are exact (to 1e-12 relative for the
+            usual laws); expectations of analytic functions converge geometrically in `nodes`. Discrete laws are
+            enumerated.
+        **laws : frozen scipy.stats distributions
+        """
+        rules = {name: law_rule(law, nodes) for name, law in laws.items()}
+        product = np.ones(1)
+        for _, weights in rules.values():
+            product = np.outer(product, weights).ravel()
+        return cls(grid_frame({name: points for name, (points, _) in rules.items()}), product)
+
+    def __mul__(self, other: Measure) -> Measure:
+        """Product law of two independent sets of covariates."""
+        shared = set(self.points) & set(other.points)
+        if shared:
+            raise SpecificationError(f"a product needs different covariates; both measures have {listed(shared)}.")
+        return Measure(self.points.merge(other.points, how="cross"), np.outer(self.weights, other.weights).ravel())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Points with a column ``weight``."""
+        return self.points.assign(weight=self.weights)
+
+    def __repr__(self) -> str:
+        return f"Measure of {len(self.points)} points\n{self.to_frame().to_string(max_rows=12)}"
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame().to_html(max_rows=12))
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The covariate points that may be chosen: the design region.
+
+    Attributes
+    ----------
+    points : DataFrame
+        One row per candidate point, no two equal.
+    notes : tuple of str
+        What was tidied on the way in (equal points merged).
+
+    Examples
+    --------
+    >>> Candidates.grid(treat=[0, 1], visit=range(3)).points.shape
+    (6, 2)
+    """
+
+    points: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def grid(cls, **values: Iterable[Any]) -> Candidates:
+        """Every combination of the values given; without any, the single point of a study without covariates."""
+        return cls.from_frame(grid_frame(values))
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> Candidates:
+        """The rows of a data frame; equal rows are merged, with a note.
+
+        Raises
+        ------
+        SpecificationError
+            For an empty frame, or values that are missing or not finite.
+        """
+        if len(frame) == 0:
+            raise SpecificationError("candidates need at least one point; the frame is empty.")
+        points = checked_points(frame, "candidates")
+        first, _ = _first_of_equal(points)
+        merged = len(points) - len(first)
+        notes = (f"{merged} duplicate candidate point{'s' * (merged > 1)} merged.",) if merged else ()
+        return cls(points.iloc[np.sort(first)].reset_index(drop=True), notes)
+
+    def __repr__(self) -> str:
+        return f"Candidates of {len(self.points)} points\n{self.points.to_string(max_rows=12)}"
+
+
+def grid_frame(values: dict[str, Iterable[Any]]) -> pd.DataFrame:
+    """All combinations of the values of each column; one row without columns for none."""
+    import pandas as pd
+
+    lists = {name: _as_list(name, given) for name, given in values.items()}
+    rows = list(itertools.product(*lists.values()))
+    return pd.DataFrame(rows, columns=list(lists), index=range(len(rows)))
+
+
+def _as_list(name: str, given: Iterable[Any]) -> Sequence[Any]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise SpecificationError(f"'{name}' needs a list of values; got {given!r}.")
+    values = given.tolist() if isinstance(given, np.ndarray) else list(given)
+    if not values:
+        raise SpecificationError(f"'{name}' has no values: give at least one.")
+    return values
+
+
+def checked_points(frame: pd.DataFrame, what: str) -> pd.DataFrame:
+    """A copy with text as categories, so that levels survive subsetting; missing or infinite values are errors."""
+    import pandas as pd
+
+    points = frame.reset_index(drop=True).copy()
+    points.columns = [str(c) for c in points.columns]
+    for name in points:
+        column = points[name]
+        bad = column.isna()
+        if pd.api.types.is_numeric_dtype(column):
+            bad |= ~np.isfinite(column.astype(float))
+        elif not isinstance(column.dtype, pd.CategoricalDtype):
+            points[name] = pd.Categorical(column)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise SpecificationError(
+                f"{what}: column '{name}' has the value {column.iloc[row]} in row {row + 1}; every value must be finite."
+            )
+    return points
+
+
+def _first_of_equal(points: pd.DataFrame) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Index of the first of each set of equal rows, in order of appearance, and which set each row is in."""
+    if points.shape[1] == 0:
+        return np.zeros(1, dtype=np.intp), np.zeros(len(points), dtype=np.intp)
+    group = points.groupby(list(points.columns), sort=False, observed=True).ngroup().to_numpy()
+    _, first = np.unique(group, return_index=True)
+    return first, group

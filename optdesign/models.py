@@ -1,0 +1,241 @@
+"""What will be fitted (`MixedModel`) and what is believed today (`NominalValues`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from optdesign import formula as formulas
+from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.families import Family, Link, family_named, fisher_weight, link_named
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MixedModel:
+    """A linear or generalised linear model, with or without random effects.
+
+    Parameters
+    ----------
+    formula : str
+        lme4-style: fixed terms as formulaic reads them, random terms in parentheses, ``y ~ x + (1 + x | g)``.
+    family : str
+        ``"gaussian"``, ``"bernoulli"``, ``"binomial"`` or ``"poisson"``.
+    link : str, optional
+        The canonical link by default.
+    size : int or str, optional
+        Trials per observation of a binomial response: a number, or a column of the design. Without it a
+        binomial response is Bernoulli.
+    offset : str, optional
+        Column added to the linear predictor with coefficient one (the logarithm of an exposure).
+
+    Raises
+    ------
+    SpecificationError
+        For a formula that cannot be read, an unknown family or a link that does not belong to it.
+
+    Examples
+    --------
+    >>> model = MixedModel("seizures ~ treat + visit + (1 + visit | patient)", family="poisson")
+    >>> model.fixed_names, model.factors
+    (('Intercept', 'treat', 'visit'), ('patient',))
+    """
+
+    formula: str
+    family: str = "gaussian"
+    link: str | None = None
+    size: int | str | None = None
+    offset: str | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.parsed, self.distribution, self.link_function
+        if self.size is not None and self.family.lower() != "binomial":
+            raise SpecificationError(f"size= belongs to the binomial family; the family is '{self.family}'.")
+        if isinstance(self.size, int) and self.size < 1:
+            raise SpecificationError(f"size={self.size}: a binomial observation needs at least one trial.")
+
+    @cached_property
+    def parsed(self) -> formulas.ParsedFormula:
+        """The formula, taken apart."""
+        return formulas.parse(self.formula)
+
+    @cached_property
+    def distribution(self) -> Family:
+        """The response family."""
+        return family_named(self.family)
+
+    @cached_property
+    def link_function(self) -> Link:
+        """The link."""
+        return link_named(self.link or self.distribution.canonical, self.distribution)
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether the response is normal with identity link, so that the information is exact."""
+        return self.distribution.name == "gaussian" and self.link_function.name == "identity"
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Grouping factors of the random terms, in formula order."""
+        return tuple(self.parsed.random)
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of the fixed terms in coefficient order; a categorical term expands when its levels are known."""
+        return formulas.term_names(self.parsed)
+
+    @cached_property
+    def covariates(self) -> frozenset[str]:
+        """Columns that a design of this model must give a value to."""
+        extra = {c for c in (self.size, self.offset) if isinstance(c, str)}
+        return formulas.covariates(self.parsed) | extra
+
+    def trials(self, frame: pd.DataFrame) -> Array:
+        """Binomial size of each row (one for every other family), shape (rows,)."""
+        if isinstance(self.size, str):
+            return self._column(self.size, frame, "size")
+        return np.full(len(frame), float(self.size or 1))
+
+    def weight(self, eta: Array, frame: pd.DataFrame) -> Array:
+        """Conditional Fisher weight at linear predictors `eta` of shape (…, rows), size and offset included."""
+        shift = 0.0 if self.offset is None else self._column(self.offset, frame, "offset")
+        return fisher_weight(self.distribution, self.link_function, eta + shift) * self.trials(frame)
+
+    @staticmethod
+    def _column(name: str, frame: pd.DataFrame, what: str) -> Array:
+        if name not in frame:
+            raise SpecificationError(
+                f"{what}='{name}' is not a column of the design: {listed(frame.columns)}.{nearest(name, frame.columns)}"
+            )
+        return np.asarray(frame[name], dtype=float)
+
+
+@dataclass(frozen=True, eq=False)
+class NominalValues:
+    """Parameter values at which a locally optimal design is computed.
+
+    Parameters
+    ----------
+    beta : mapping or sequence of float
+        Fixed effects, on the scale of the linear predictor: by name, or in the order of ``model.fixed_names``.
+    covariance : mapping from factor to matrix
+        One symmetric positive semi-definite matrix per grouping factor; a number for a random intercept.
+    dispersion : float
+        Residual variance of a Gaussian; 1 for Bernoulli, binomial and Poisson.
+    reference : DataFrame, optional
+        The data that categorical levels and data-dependent terms (``poly``, splines) refer to; a fit gives its
+        pilot data. Without it they refer to the points of the design or candidates at hand.
+
+    Raises
+    ------
+    SpecificationError
+        For values that are not finite, or a matrix that is not symmetric positive semi-definite (the offending
+        eigenvalue is named).
+
+    Examples
+    --------
+    >>> NominalValues({"Intercept": 1.5, "treat": -0.3}, {"patient": [[0.3]]})
+    NominalValues(beta={'Intercept': 1.5, 'treat': -0.3}, covariance={'patient': [[0.3]]}, dispersion=1.0)
+    """
+
+    beta: Mapping[str, float] | Sequence[float]
+    covariance: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+    dispersion: float = 1.0
+    reference: pd.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        named = isinstance(self.beta, Mapping)
+        values = _finite("beta", list(self.beta.values()) if isinstance(self.beta, Mapping) else self.beta)
+        if values.ndim != 1:
+            raise SpecificationError(
+                f"beta must be a list of numbers or a table of names to numbers; got {self.beta!r}."
+            )
+        beta = dict(zip(self.beta, values.tolist(), strict=True)) if named else tuple(values.tolist())
+        matrices = {factor: _covariance(factor, matrix) for factor, matrix in dict(self.covariance).items()}
+        if not (np.isscalar(self.dispersion) and np.isfinite(self.dispersion) and self.dispersion > 0):
+            raise SpecificationError(f"dispersion must be a positive finite number; got {self.dispersion!r}.")
+        object.__setattr__(self, "beta", MappingProxyType(beta) if isinstance(beta, dict) else beta)
+        object.__setattr__(self, "covariance", MappingProxyType(matrices))
+        object.__setattr__(self, "dispersion", float(self.dispersion))
+
+    def __repr__(self) -> str:
+        beta = dict(self.beta) if isinstance(self.beta, Mapping) else list(self.beta)
+        covariance = {factor: np.asarray(matrix).tolist() for factor, matrix in self.covariance.items()}
+        return f"NominalValues(beta={beta}, covariance={covariance}, dispersion={self.dispersion})"
+
+    def referring_to(self, frame: pd.DataFrame) -> NominalValues:
+        """These values, their levels and bases tied to `frame` unless they are tied already."""
+        return self if self.reference is not None else replace(self, reference=frame)
+
+    def beta_vector(self, encoding: formulas.Encoding) -> Array:
+        """Coefficients in column order, shape (p,)."""
+        names = encoding.fixed_names
+        if not isinstance(self.beta, Mapping):
+            if len(self.beta) != len(names):
+                raise SpecificationError(
+                    f"beta has {len(self.beta)} values; the model needs {len(names)}: {listed(names)}."
+                )
+            return np.array(self.beta)
+        given = {encoding.aliases.get(name, name): value for name, value in self.beta.items()}
+        for name in given:
+            if name not in names:
+                raise SpecificationError(
+                    f"beta names '{name}', which is not a coefficient of the model: {listed(names)}."
+                    f"{nearest(name, names)} (Levels of a categorical covariate are those of the data at hand.)"
+                )
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise SpecificationError(f"beta gives no nominal value for {listed(missing)}: add it.")
+        return np.array([given[name] for name in names])
+
+    def matrix(self, factor: str, names: Sequence[str]) -> Array:
+        """Covariance matrix of the random effects of a factor, checked against its columns, shape (r, r)."""
+        if factor not in self.covariance:
+            raise SpecificationError(
+                f"grouping factor '{factor}' has no nominal covariance: add covariance={{'{factor}': …}}, a "
+                f"{len(names)} × {len(names)} matrix for {listed(names)}. Given: {listed(self.covariance)}."
+            )
+        matrix = np.asarray(self.covariance[factor])
+        if matrix.shape[0] != len(names):
+            raise SpecificationError(
+                f"covariance of '{factor}' is {matrix.shape[0]} × {matrix.shape[0]}; its random effects are "
+                f"{listed(names)}, so it must be {len(names)} × {len(names)}."
+            )
+        return matrix
+
+
+def _finite(what: str, values: npt.ArrayLike) -> Array:
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise SpecificationError(f"{what} must be made of numbers; got {values!r}.") from None
+    if not np.isfinite(array).all():
+        raise SpecificationError(f"{what} must be finite; got {array.tolist()}.")
+    return array
+
+
+def _covariance(factor: str, value: npt.ArrayLike) -> Array:
+    matrix = np.atleast_2d(_finite(f"covariance of '{factor}'", value))
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise SpecificationError(f"covariance of '{factor}' must be a square matrix; got shape {matrix.shape}.")
+    size = float(np.abs(matrix).max(initial=0.0))
+    if np.abs(matrix - matrix.T).max(initial=0.0) > 1e-10 * size:
+        raise SpecificationError(f"covariance of '{factor}' is not symmetric: {matrix.tolist()}.")
+    smallest = float(np.linalg.eigvalsh(matrix).min())
+    if smallest < -1e-10 * size:
+        raise SpecificationError(
+            f"covariance of '{factor}' is not positive semi-definite: it has the eigenvalue {smallest:.6g}. "
+            "Variances go on the diagonal; a covariance may not exceed the product of the standard deviations."
+        )
+    matrix.flags.writeable = False
+    return matrix
