@@ -100,6 +100,18 @@ class Region:
             )
         return np.bincount(self.unit, weights=self.prob * low, minlength=self.n_types)
 
+    def thinned(self, most: int) -> Region:
+        """At most about `most` atoms of each type, evenly spread; enough to look at, not to optimise over."""
+        rank = np.empty(self.n_atoms, dtype=np.intp)
+        order = np.argsort(self.type_of_atom, kind="stable")
+        size = np.bincount(self.type_of_atom, minlength=self.n_types)
+        rank[order] = np.arange(self.n_atoms) - np.repeat(np.cumsum(size) - size, size)
+        kept = rank % np.maximum(1, -(-size // most))[self.type_of_atom] == 0
+        rows = np.flatnonzero(kept[self.atom])
+        atom = (np.cumsum(kept) - 1)[self.atom[rows]]
+        frame = self.frame.iloc[rows].reset_index(drop=True)
+        return Region(frame, self.block[rows], atom, self.share[rows], self.unit, self.prob, self.types)
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -150,18 +162,23 @@ class Design:
         observations.
     levels : mapping from covariate to factor
         The unit-level covariates.
+    observed : Measure, optional
+        Law of covariates that are drawn, not set: the same in every group. Those named in `levels` are constant
+        within a unit.
 
     Examples
     --------
     >>> from optdesign.layouts import Nested
     >>> design = Design(Nested("patient"), counts={"patient": 60}, replicates=8,
     ...                 measure=Measure.grid(treat=[0, 1], visit=range(4)), levels={"treat": "patient"})
-    >>> [(g.count, dict(g.at)) for g in design.groups]
-    [(30.0, {'treat': 0}), (30.0, {'treat': 1})]
+    >>> [(g.count, g.at["treat"]) for g in design.groups] == [(30.0, 0), (30.0, 1)]
+    True
     """
 
     layout: Layout | None
     groups: tuple[Group, ...]
+    observed: Measure | None
+    observed_levels: Mapping[str, str]
 
     def __init__(
         self,
@@ -172,20 +189,28 @@ class Design:
         replicates: float | None = None,
         measure: Measure | None = None,
         levels: Mapping[str, str] | None = None,
+        observed: Measure | None = None,
     ) -> None:
-        shorthand = (counts, replicates, measure, levels)
+        drawn = {c: f for c, f in (levels or {}).items() if observed is not None and c in observed.points}
+        check_levels(drawn, layout, list(drawn))
         if groups is None:
-            groups = _shorthand_groups(layout, counts or {}, replicates, measure or Measure.grid(), levels or {})
-        elif any(given is not None for given in shorthand):
-            raise SpecificationError("a design takes groups, or counts, replicates, measure and levels; not both.")
+            chosen = {c: f for c, f in (levels or {}).items() if c not in drawn}
+            groups = _shorthand_groups(layout, counts or {}, replicates, measure or Measure.grid(), chosen)
+        elif any(given is not None for given in (counts, replicates, measure)):
+            raise SpecificationError("a design takes groups, or counts, replicates and measure; not both.")
         if not groups:
             raise SpecificationError("a design needs at least one group.")
         object.__setattr__(self, "layout", layout)
         object.__setattr__(self, "groups", tuple(groups))
+        object.__setattr__(self, "observed", observed)
+        object.__setattr__(self, "observed_levels", MappingProxyType(drawn))
         self._check_columns()
 
     def _check_columns(self) -> None:
         columns = [frozenset(g.measure.points) | frozenset(g.at) for g in self.groups]
+        shared = columns[0] & frozenset(self.observed.points if self.observed else ())
+        if shared:
+            raise SpecificationError(f"{listed(sorted(shared))} cannot be both chosen and observed.")
         if len(set(columns)) > 1:
             odd = sorted(frozenset.union(*columns) - frozenset.intersection(*columns))
             raise SpecificationError(f"every group must give every covariate; {listed(odd)} are missing from some.")
@@ -205,14 +230,10 @@ class Design:
         """The design's covariate rows: each group is a type, each of its points an atom."""
         import pandas as pd
 
-        sizes = [len(g.measure.points) for g in self.groups]
-        block = np.repeat(np.arange(len(self.groups)), sizes)
-        frame = _stacked([g.measure.points.assign(**g.at) for g in self.groups])
+        points = _stacked([g.measure.points.assign(**g.at) for g in self.groups])
         types = pd.DataFrame([dict(g.at) for g in self.groups], index=range(len(self.groups)))
-        ones = np.ones(len(self.groups))
-        return Region(
-            frame, block, np.arange(len(frame)), np.ones(len(frame)), np.arange(len(self.groups)), ones, types
-        )
+        group = np.repeat(np.arange(len(self.groups)), [len(g.measure.points) for g in self.groups])
+        return _region(points, group, types, self.observed, self.observed_levels)
 
     @cached_property
     def masses(self) -> tuple[Array, Array]:
@@ -228,12 +249,13 @@ class Design:
         for factor in self.layout.factors if self.layout else ():
             prices = cost.of_units(factor, self.region.frame)
             per_unit += self.region.type_mean(prices, f"cost: units['{factor}']")
-        return float(cost.fixed + counts @ per_unit + totals @ cost.of_observations(self.region.frame))
+        per_observation = self.region.atom_mean(cost.of_observations(self.region.frame))
+        return float(cost.fixed + counts @ per_unit + totals @ per_observation)
 
     def scaled(self, counts: float = 1.0, replicates: float = 1.0) -> Design:
         """The same design with every count and every number of replicates multiplied."""
         groups = [Group(g.count * counts, g.replicates * replicates, g.measure, g.at) for g in self.groups]
-        return Design(self.layout, groups)
+        return Design(self.layout, groups, observed=self.observed, levels=self.observed_levels)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per group and point: group, unit-level values, count, replicates, covariates, share, total."""
@@ -440,25 +462,29 @@ class DesignSpace:
     def region(self) -> Region:
         """The space's covariate rows: a type per combination of chosen unit-level values, an atom per candidate."""
         points = self.candidates.points
-        unit_level = [c for c in points if c in self.levels]
-        types, type_of_atom = _distinct(points, unit_level)
-        order = np.argsort(type_of_atom, kind="stable")
-        observed = self.observed or Measure.grid()
-        value, prob, share = _unit_law(observed, [c for c in observed.points if c in self.levels])
-        atom = np.repeat(np.arange(len(points)), len(observed.points))
-        seen = np.tile(np.arange(len(observed.points)), len(points))
-        frame = points.iloc[order[atom]].reset_index(drop=True)
-        for name in observed.points:
-            frame[name] = observed.points[name].iloc[seen].reset_index(drop=True)
-        return Region(
-            frame,
-            type_of_atom[order[atom]] * len(prob) + value[seen],
-            order[atom],
-            share[seen],
-            np.repeat(np.arange(len(types)), len(prob)),
-            np.tile(prob, len(types)),
-            types,
-        )
+        types, type_of_atom = _distinct(points, [c for c in points if c in self.levels])
+        return _region(points, type_of_atom, types, self.observed, self.observed_levels)
+
+    @property
+    def observed_levels(self) -> dict[str, str]:
+        """The observed covariates that are constant within a unit."""
+        return {c: f for c, f in self.levels.items() if self.observed is not None and c in self.observed.points}
+
+
+def _region(
+    points: pd.DataFrame, type_of_atom: Index, types: pd.DataFrame, observed: Measure | None, levels: Mapping[str, str]
+) -> Region:
+    """Every chosen point at every observed value; a block per type and unit-level observed value."""
+    law = observed or Measure.grid()
+    value, prob, share = _unit_law(law, list(levels))
+    atom = np.repeat(np.arange(len(points)), len(law.points))
+    seen = np.tile(np.arange(len(law.points)), len(points))
+    frame = points.iloc[atom].reset_index(drop=True)
+    for name in law.points:
+        frame[name] = law.points[name].iloc[seen].reset_index(drop=True)
+    block = type_of_atom[atom] * len(prob) + value[seen]
+    unit = np.repeat(np.arange(len(types)), len(prob))
+    return Region(frame, block, atom, share[seen], unit, np.tile(prob, len(types)), types)
 
 
 def _bounds(given: Bounds | float, what: str) -> Bounds:

@@ -308,9 +308,15 @@ class InformationPoint:
         return symmetric(self.solution.information.sum(axis=0))
 
     @property
+    def by_type(self) -> Array:
+        """Information of each unit type on its own, shape (T, p, p)."""
+        return _added(self.solution.information, self.subset.blocks.unit, self.subset.n_types)
+
+    @property
     def theta(self) -> Array:
-        """θ_q as maps of β in the unrotated columns of Z, shape (K, Q, r, p)."""
-        return np.asarray(self.subset.blocks.rotation[:, None] @ self.solution.theta)
+        """θ_q as maps of β in the unrotated columns of Z, shape (K, Q, r, p); under the leading order with G added."""
+        blocks = self.subset.blocks
+        return np.asarray(blocks.rotation[:, None] @ (self.solution.theta + blocks.absorbed[:, None]))
 
     def unit_gradients(self) -> Array:
         """∂M/∂m for each unit type, shape (T, p, p)."""

@@ -1,0 +1,77 @@
+"""The proof that comes with a design: the equivalence theorem, as a linear program.
+
+Φ is concave and homogeneous of degree one, so Φ(z*) ≤ Σ z*∂Φ(z)/∂z for every admissible z*. With ψ = ∂log Φ/∂z and
+Σ zψ = 1, no admissible design is better than ``max Σ z*ψ`` times this one. Under a budget alone the maximum is
+attained on a single mass and this is the classical bound τ / max{Bψ_m/c_g, max_x Bψ(x)/c(x)}; further linear
+constraints enter through their multipliers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from optdesign.optimize.problem import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """Bound on what any admissible design could gain, with the sensitivities that prove it.
+
+    Attributes
+    ----------
+    efficiency_bound : float
+        No admissible design has a smaller criterion, on the variance scale, than this times the design's.
+    sensitivities : DataFrame
+        A row per candidate point (covariates, ``kind`` "observation") and per unit type (``kind`` "unit"): the
+        `sensitivity` ψ, the `price` that budget and bounds put on it, their `ratio`, and the `mass` it has in the
+        design. The ratio is nowhere above one, and one on the support: the equivalence theorem.
+    upper_bound_loss : float
+        −log Φ below which no admissible design can come.
+    """
+
+    efficiency_bound: float
+    sensitivities: pd.DataFrame
+    upper_bound_loss: float
+
+    @property
+    def worst_ratio(self) -> float:
+        """Largest ratio of sensitivity to price, one at an optimum."""
+        return float(self.sensitivities["ratio"].max())
+
+    def __repr__(self) -> str:
+        return f"Certificate(efficiency ≥ {self.efficiency_bound:.8f}, {len(self.sensitivities)} sensitivities)"
+
+
+def certify(problem: Problem, gain: Array, loss: float, z: Array, achieved: float) -> Certificate:
+    """Certificate for the design with masses `z` and loss `achieved`.
+
+    The sensitivities `gain` belong to an interior point of loss `loss`; they bound every admissible design, this
+    one included.
+    """
+    most, _, prices = problem.most(gain)
+    bound = loss - float(np.log(most))
+    frame = _frame(problem, gain, prices, z)
+    return Certificate(float(min(1.0, np.exp(bound - achieved))), frame, bound)
+
+
+def _frame(problem: Problem, gain: Array, prices: Array, z: Array) -> pd.DataFrame:
+    import pandas as pd
+
+    region = problem.rows.region
+    first = np.zeros(region.n_atoms, dtype=np.intp)
+    first[region.atom[::-1]] = np.arange(len(region.atom))[::-1]
+    points = region.frame.iloc[first].reset_index(drop=True)
+    kind = np.repeat(["unit", "observation"], [region.n_types, region.n_atoms])
+    frame = pd.concat([region.types, points], ignore_index=True)
+    tiny = 1e-12 * max(float(np.abs(gain * problem.scale).max()), 1e-300) / problem.scale
+    ratio = np.where((gain <= tiny) & (prices <= tiny), 1.0, gain / np.maximum(prices, tiny))
+    return frame.assign(kind=kind, sensitivity=gain, price=prices, ratio=ratio, mass=z)

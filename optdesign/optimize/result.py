@@ -1,0 +1,137 @@
+"""What comes back: an optimal design with its proof, and the exact design made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from optdesign.costs import Cost
+from optdesign.covariance import AsymptoticCovariance
+from optdesign.criteria import Criterion
+from optdesign.designs import Design, DesignSpace
+from optdesign.models import MixedModel, NominalValues
+from optdesign.optimize.certificate import Certificate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Status(Enum):
+    """How far the optimisation got; the value says it in words."""
+
+    OPTIMAL = "optimal: no admissible design is better by more than one part in a million"
+    TO_TOLERANCE = "optimal to the tolerance that its efficiency bound states"
+
+    def __repr__(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, eq=False)
+class ExactDesign:
+    """A design in whole numbers, ready to be run.
+
+    Attributes
+    ----------
+    design : Design
+        Whole counts, and whole numbers of observations at every point.
+    value : float
+        Criterion value.
+    spend : float
+        What it costs, fixed cost included.
+    covariance : AsymptoticCovariance
+    efficiency_bound : float
+        No admissible design, whole or not, needs less than this share of its sample for the same precision.
+    """
+
+    design: Design
+    value: float
+    spend: float
+    covariance: AsymptoticCovariance
+    efficiency_bound: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per observation: the unit's label, its unit-level values, and the covariate values to use."""
+        import pandas as pd
+
+        factor = self.design.layout.factors[0] if self.design.layout else None
+        pieces = []
+        last = 0
+        for number, group in enumerate(self.design.groups, start=1):
+            times = np.rint(group.replicates * group.measure.weights).astype(int)
+            schedule = group.measure.points.loc[np.repeat(np.arange(len(times)), times)].reset_index(drop=True)
+            count = round(group.count)
+            piece = pd.concat([schedule] * count, ignore_index=True).assign(**group.at)
+            piece.insert(0, "group", number)
+            if factor is not None:
+                piece.insert(0, factor, last + 1 + np.repeat(np.arange(count), len(schedule)))
+            pieces.append(piece)
+            last += count
+        frame = pd.concat(pieces, ignore_index=True)
+        first = [c for c in (factor, "group", *self.design.groups[0].at) if c is not None]
+        return frame[first + [c for c in frame if c not in first]]
+
+    def __repr__(self) -> str:
+        return (
+            f"ExactDesign: spend {self.spend:,.2f}, value {self.value:.6g}, efficiency ≥ {self.efficiency_bound:.4f}\n"
+            f"{self.design!r}"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.design._repr_html_()
+
+
+@dataclass(frozen=True, eq=False)
+class OptimalDesign:
+    """The best continuous design that the budget buys, its proof, and the exact design made from it.
+
+    Attributes
+    ----------
+    design : Design
+        Counts and totals need not be whole.
+    value : float
+        Criterion value.
+    spend : float
+        What it costs, fixed cost included.
+    covariance : AsymptoticCovariance
+    status : Status
+    certificate : Certificate
+    rounded : ExactDesign
+    warnings : tuple of str
+        What a reader of the plan must know.
+    iterations : int
+        Newton steps, or solver iterations.
+    model, nominal, space, criterion, cost, budget, order
+        What was asked. `nominal` refers to the candidates, where it had no reference data of its own.
+    """
+
+    design: Design
+    value: float
+    spend: float
+    covariance: AsymptoticCovariance
+    status: Status
+    certificate: Certificate
+    rounded: ExactDesign
+    warnings: tuple[str, ...]
+    iterations: int
+    model: MixedModel
+    nominal: NominalValues
+    space: DesignSpace
+    criterion: Criterion
+    cost: Cost
+    budget: float
+    order: str
+
+    def __repr__(self) -> str:
+        notes = "".join(f"\nNote: {w}" for w in self.warnings)
+        return (
+            f"OptimalDesign for the {self.criterion.label} (order '{self.order}')\n"
+            f"status {self.status!r}, value {self.value:.6g}, spend {self.spend:,.2f} of {self.budget:,.2f}, "
+            f"efficiency ≥ {self.certificate.efficiency_bound:.8f}\n{self.design!r}\n\nRounded to whole numbers:\n"
+            f"{self.rounded!r}{notes}"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.design._repr_html_() + self.rounded._repr_html_()
