@@ -77,7 +77,7 @@ def evaluate(expression: str, frame: pd.DataFrame, what: str) -> Array:
         Where the expression cannot be read or names an unknown column.
     """
     try:
-        value = frame.astype({c: object for c in frame.select_dtypes("category")}).eval(expression, engine="python")
+        value = frame.astype(dict.fromkeys(frame.select_dtypes("category"), object)).eval(expression, engine="python")
     except Exception as error:  # pandas raises many kinds here, none of them ours
         raise SpecificationError(
             f"{what}: the expression '{expression}' cannot be evaluated ({error}). It may use the columns "

@@ -131,7 +131,7 @@ class Group:
 
     count: float
     replicates: float
-    measure: Measure = field(default_factory=lambda: Measure.grid())
+    measure: Measure = field(default_factory=Measure.grid)
     at: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -421,7 +421,7 @@ class DesignSpace:
     """
 
     layout: Layout | None
-    candidates: Candidates = field(default_factory=lambda: Candidates.grid())
+    candidates: Candidates = field(default_factory=Candidates.grid)
     observed: Measure | None = None
     levels: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, Bounds | float] = field(default_factory=dict)

@@ -366,11 +366,7 @@ def _collected(model: MixedModel, frame: pd.DataFrame, notes: tuple[str, ...], c
         factor: _matrix(vech, len(call.encoding.random_names(factor)))
         for factor, vech in zip(model.factors, result.varcorr, strict=True)
     }
-    dispersion, covariance = float(result.dispersion), np.array(result.vcov, dtype=float)
-    if model.is_gaussian and not model.factors:
-        # Least squares divides by the residual degrees of freedom; maximum likelihood by the observations.
-        ratio = result.rss / (len(frame) * dispersion) if dispersion > 0 else 1.0
-        dispersion, covariance = dispersion * ratio, covariance * ratio
+    dispersion, covariance = _dispersion_and_covariance(model, result, len(frame))
     beta = np.array(result.beta, dtype=float)
     beta.flags.writeable = covariance.flags.writeable = False
     return Fit(
@@ -386,6 +382,15 @@ def _collected(model: MixedModel, frame: pd.DataFrame, notes: tuple[str, ...], c
         notes + _fit_notes(model, call, result, matrices),
         frame[sorted(model.covariates)],
     )
+
+
+def _dispersion_and_covariance(model: MixedModel, result: Any, rows: int) -> tuple[float, Array]:
+    dispersion, covariance = float(result.dispersion), np.array(result.vcov, dtype=float)
+    if not model.is_gaussian or model.factors or dispersion == 0.0:
+        return dispersion, covariance
+    # Least squares divides by the residual degrees of freedom; maximum likelihood by the observations.
+    ratio = result.rss / (rows * dispersion)
+    return dispersion * ratio, covariance * ratio
 
 
 def _matrix(vech: Sequence[float], size: int) -> Array:

@@ -85,7 +85,7 @@ def _bar(summand: str) -> int | None:
 
 
 def _add_random(random: dict[str, list[str]], summand: str, formula: str) -> None:
-    columns, bar, factor = summand.strip("() ").partition("|")
+    columns, _, factor = summand.strip("() ").partition("|")
     if not summand.startswith("(") or not summand.endswith(")") or not factor.strip("| ") or not columns.strip():
         raise SpecificationError(
             f"formula '{formula}': random term '{summand}' is not understood. Write it in parentheses and add it "
@@ -94,7 +94,8 @@ def _add_random(random: dict[str, list[str]], summand: str, formula: str) -> Non
     uncorrelated, name = factor.startswith("|"), factor.strip("| ")
     if not name.replace(":", "").replace("_", "").replace(".", "").isalnum():
         raise SpecificationError(
-            f"formula '{formula}': '{name}' is not the name of a grouping factor. Give one column, as in '(1 | clinic)'."
+            f"formula '{formula}': '{name}' is not the name of a grouping factor. Give one column, as in "
+            "'(1 | clinic)'."
         )
     random.setdefault(name, []).extend(_uncorrelated(columns) if uncorrelated else [columns.strip()])
 
@@ -156,7 +157,19 @@ def learn(parsed: ParsedFormula, frame: pd.DataFrame) -> Encoding:
 def covariates(parsed: ParsedFormula) -> frozenset[str]:
     """Names of the columns that the right-hand side needs, grouping factors left out."""
     parts = (parsed.fixed, *(term for terms in parsed.random.values() for term in terms))
-    return frozenset(str(name) for part in parts for name in _formula(part).required_variables)
+    return frozenset(name for part in parts for name in _variables(_formula(part)))
+
+
+def _variables(formula: Any) -> frozenset[str]:
+    """Columns that a formula reads; formulaic's own list lacks the arguments of `poly`, `bs`, `center` and `scale`."""
+    from formulaic.parser.types import Factor
+    from formulaic.transforms import TRANSFORMS
+    from formulaic.utils.variables import get_required_variables
+
+    python = Factor.EvalMethod.PYTHON
+    factors = [factor for term in formula for factor in term.factors]
+    found = {v.root for f in factors if f.eval_method is python for v in get_required_variables(f.expr)}
+    return frozenset(str(name) for name in found | set(formula.required_variables) if name not in TRANSFORMS)
 
 
 def response_column(parsed: ParsedFormula, frame: pd.DataFrame) -> Array:
@@ -182,7 +195,7 @@ def _formula(text: str) -> Formula:
 
 def _spec(text: str, frame: pd.DataFrame) -> ModelSpec:
     formula = _formula(text)
-    _check_columns(text, sorted(str(v) for v in formula.required_variables), frame)
+    _check_columns(text, sorted(_variables(formula)), frame)
     return _materialise(text, formula, frame).model_spec
 
 

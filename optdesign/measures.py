@@ -194,7 +194,8 @@ def checked_points(frame: pd.DataFrame, what: str) -> pd.DataFrame:
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise SpecificationError(
-                f"{what}: column '{name}' has the value {column.iloc[row]} in row {row + 1}; every value must be finite."
+                f"{what}: column '{name}' has the value {column.iloc[row]} in row {row + 1}; "
+                "every value must be finite."
             )
     return points
 

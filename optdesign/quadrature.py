@@ -87,7 +87,7 @@ def law_rule(law: Any, nodes: int) -> tuple[Array, Array]:
 
 
 def _discrete_rule(law: rv_discrete) -> tuple[Array, Array]:
-    low, high = law.ppf(1e-17), law.isf(1e-17)
+    low, high = law.ppf(1e-17), law.ppf(np.nextafter(1.0, 0.0))
     if not np.isfinite([low, high]).all() or high - low > 10**6:
         raise SpecificationError(f"the support of the law {law.dist.name} is too wide to enumerate: truncate it.")
     points = np.arange(low, high + 1.0)

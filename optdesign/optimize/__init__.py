@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,14 @@ from optdesign.costs import Cost
 from optdesign.covariance import AsymptoticCovariance, check_layout, check_order, covariance
 from optdesign.criteria import BoundCriterion, Criterion
 from optdesign.designs import Design, DesignSpace, Group
-from optdesign.errors import AsymptoticRegimeWarning, ConvergenceError, SpecificationError, listed, nearest
+from optdesign.errors import (
+    AsymptoticRegimeWarning,
+    ConvergenceError,
+    InfeasibleBudgetError,
+    SpecificationError,
+    listed,
+    nearest,
+)
 from optdesign.measures import Measure
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import interior
@@ -102,15 +111,16 @@ def optimize(
     check_order(model, order)
     check_layout(model, space.layout)
     _check_covariates(model, space)
-    problem = make_problem(model, nominal, space, criterion, cost, budget, order)
-    problem.require_affordable()
-    iterate = _algorithm(method)(problem, progress)
+    solve = _algorithm(method)
+    build = partial(make_problem, model, nominal, criterion=criterion, cost=cost, budget=budget, order=order)
+    problem, notes = _problem(build, space)
+    iterate = solve(problem, progress)
     z, design = _tidied(problem, iterate.z)
     certificate = certify(problem, iterate.gain, iterate.loss, z, problem.loss(design))
     bound = problem.criterion
     nominal = problem.nominal
-    rounded = _exact(problem, round_design(problem, z), certificate, bound)
-    notes = (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
+    rounded = _exact(problem, _rounded(build, problem, z, space.common_replicates), certificate, bound)
+    notes += (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
     notes += _regime(model, nominal, rounded, bound, order)
     cov = covariance(model, nominal, design, order)
     best = OptimalDesign(
@@ -178,6 +188,59 @@ def _algorithm(method: str) -> Callable[[Problem, Progress | None], interior.Ite
         return semidefinite.solve
     known = ("interior-point", "semidefinite")
     raise SpecificationError(f"method '{method}' is not known.{nearest(method, known)} Methods: {listed(known)}.")
+
+
+Build = Callable[[DesignSpace], Problem]
+
+
+def _problem(build: Build, space: DesignSpace) -> tuple[Problem, tuple[str, ...]]:
+    """The problem to solve, affordable; with common replicates, at the best number of them, which a note states."""
+    problem = build(replace(space, common_replicates=False))
+    problem.require_affordable()
+    if not space.common_replicates or space.region.n_types == 1:
+        return problem, ()
+    n = _best_common_replicates(build, problem)
+    note = (
+        f"All units have n = {n:.6g} observations, found by a one-dimensional search; the certificate holds among "
+        "designs with that n."
+    )
+    return build(_with_replicates(space, n)), (note,)
+
+
+def _with_replicates(space: DesignSpace, n: float) -> DesignSpace:
+    return replace(space, replicates=float(n), common_replicates=False)
+
+
+def _best_common_replicates(build: Build, problem: Problem) -> float:
+    """Search over log n around the numbers that the types would have if they could differ."""
+    from scipy.optimize import minimize_scalar
+
+    types, region = problem.n_types, problem.space.region
+    z = interior.solve(problem).z
+    free = np.bincount(region.type_of_atom, weights=z[types:], minlength=types) / z[:types]
+    low, high = problem.space.replicate_bounds
+    reach = np.log([max(low, free.min() / 4, 1e-9), min(high, free.max() * 4)])
+
+    def loss(log_n: float) -> float:
+        return interior.solve(build(_with_replicates(problem.space, np.exp(log_n)))).loss
+
+    return float(np.exp(minimize_scalar(loss, bounds=reach, method="bounded", options={"xatol": 1e-7}).x))
+
+
+def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Design:
+    """The exact design; with common replicates, the better of the whole numbers on either side."""
+    low, high = problem.space.replicate_bounds
+    if not common or low < high:
+        return round_design(problem, z)
+    found: list[tuple[float, Design]] = []
+    for n in sorted({np.floor(low), np.ceil(low)} - {0.0}):
+        neighbour = build(_with_replicates(problem.space, n))
+        try:
+            design = round_design(neighbour, interior.solve(neighbour).z)
+        except InfeasibleBudgetError:
+            continue
+        found.append((neighbour.loss(design), design))
+    return min(found, key=lambda pair: pair[0])[1] if found else round_design(problem, z)
 
 
 def _check_covariates(model: MixedModel, space: DesignSpace) -> None:

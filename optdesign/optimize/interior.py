@@ -21,9 +21,7 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 #: Barrier gap, in efficiency, at which the iteration stops.
-GAP = 1e-9
-#: Stationarity, as a share of the budget times relative gain, below which rounding takes over.
-STATIONARITY = 2e-8
+GAP = 5e-8
 #: Problems with at most this many atoms are solved whole.
 WHOLE = 64
 #: An atom outside the working set enters when it is worth more than its price by this much, relative.
@@ -183,9 +181,11 @@ class _Barrier:
             gap = float(y @ sig + slack @ lam)
             gradient = -evaluation.gain * self.scale
             residual = gradient + self.A.T @ lam + self.E.T @ nu - sig
-            if gap < GAP and (np.abs(residual * y).max() < STATIONARITY or gap < 1e-3 * GAP):
+            error = float(np.abs(residual).max())
+            if gap < GAP:
                 return y, lam / self.unit, nu, evaluation, step
-            mu = 0.1 * gap / (n + q)
+            # Where the information is nearly singular the sensitivities of tiny masses move fast: centre first.
+            mu = (0.1 if error < 10.0 * gap else 0.4) * gap / (n + q)
             dy, nu_new = self._direction(evaluation, gradient, y, slack, lam, sig, nu, mu)
             ds = -self.A @ dy
             dlam = mu / slack - lam - lam / slack * ds

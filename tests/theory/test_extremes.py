@@ -7,6 +7,7 @@ import pytest
 
 from optdesign import Design, Measure, MixedModel, Nested, NominalValues
 from optdesign.covariance import covariance
+from tests.oracles import normal_mean
 
 POINTS = Measure.grid(x=[0, 1], a=[0, 1])
 
@@ -25,3 +26,31 @@ def test_extreme_values_are_finite(formula, size, family, order):
         assert np.isfinite(cov.matrix).all(), at
         correlation = cov.matrix / np.outer(cov.standard_errors, cov.standard_errors)
         assert np.linalg.eigvalsh(correlation).min() > 0, at
+
+
+@pytest.mark.parametrize("n", [4, 1e4])
+@pytest.mark.parametrize("variance", [0.5, 2.0, 4.0, 10.0])
+@pytest.mark.parametrize("family", ["bernoulli", "poisson"])
+def test_second_term_of_a_random_slope_keeps_its_digits(family, variance, n):
+    """x ∈ {0, 1}: K = 2[a, −a; −a, a + b] with a = E 1/w at x = 0 and b = E 1/w at x = 1, both known in closed form."""
+    sigma = variance * np.array([[1.0, 0.3], [0.3, 1.0]])
+    inverse_weight = {
+        "poisson": lambda mean, v: np.exp(-mean + v / 2),
+        "bernoulli": lambda mean, v: 2 + 2 * np.exp(v / 2) * np.cosh(mean),
+    }[family]
+    a, b = inverse_weight(-3.0, variance), inverse_weight(-2.5, sigma.sum())
+    design = Design(Nested("g"), counts={"g": 40}, replicates=n, measure=Measure.grid(x=[0, 1]))
+    ours = covariance(MixedModel("y ~ x + (1 + x | g)", family), NominalValues([-3.0, 0.5], {"g": sigma}), design)
+    expected = (sigma + 2 * np.array([[a, -a], [-a, a + b]]) / n) / 40
+    np.testing.assert_allclose(ours.matrix, expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("n", [1, 100, 1e4, 1e6])
+@pytest.mark.parametrize("intercept", [-8, -3, 0])
+@pytest.mark.parametrize("variance", [0.5, 2.0, 10.0])
+def test_averaged_information_keeps_its_digits_in_large_units(variance, intercept, n):
+    """1/E{1/(σ² + 1/(n w))} for an intercept alone, whatever the number of observations in a unit."""
+    weight = lambda u: 1 / (2 + 2 * np.cosh(intercept + u))  # noqa: E731
+    design, guess = Design(Nested("g"), counts={"g": 1}, replicates=n), NominalValues([intercept], {"g": variance})
+    ours = covariance(MixedModel("y ~ 1 + (1 | g)", "bernoulli"), guess, design, order="averaged").matrix[0, 0]
+    assert ours == pytest.approx(1 / normal_mean(lambda u: 1 / (variance + 1 / (n * weight(u))), variance), rel=1e-8)

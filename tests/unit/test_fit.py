@@ -159,7 +159,7 @@ def test_perfect_correlation_is_a_note_on_planning():
 
 
 def test_fitter_notes_speak_of_the_model_columns(counts):
-    counts["near"] = counts.x + 1e-6 * np.random.default_rng(0).normal(size=200)
+    counts["near"] = counts.x + 3e-7 * np.random.default_rng(0).normal(size=200)
     (note,) = od.fit(od.MixedModel("hours ~ x + near"), counts).notes
     assert note.startswith("'near' is almost a combination of other columns")
 
