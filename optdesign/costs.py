@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.errors import SpecificationError, listed
+from optdesign.errors import SpecificationError, is_number, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ class Cost:
     def __post_init__(self) -> None:
         prices = {**{f"units['{k}']": v for k, v in self.units.items()}, "observation": self.observation}
         for name, price in {**prices, "cell": self.cell, "fixed": self.fixed}.items():
-            if not isinstance(price, str) and not (np.isscalar(price) and np.isfinite(price) and price >= 0):
+            if not isinstance(price, str) and not (is_number(price) and price >= 0):
                 raise SpecificationError(f"cost: {name} must be a finite number, not negative; got {price!r}.")
         object.__setattr__(self, "units", MappingProxyType(dict(self.units)))
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.covariance import coefficient_index
-from optdesign.errors import NotEstimableError, SpecificationError, listed
+from optdesign.errors import NotEstimableError, SpecificationError, is_number, listed
 from optdesign.linalg import SINGULAR, unit_diagonal
 
 Array = npt.NDArray[np.float64]
@@ -44,7 +44,7 @@ class BoundCriterion:
     @property
     def size(self) -> int:
         """Number of combinations, k."""
-        return self.combinations.shape[1]
+        return int(self.combinations.shape[1])
 
     def value(self, information: Array) -> float:
         """Criterion value at an information matrix; ``inf`` where a combination is not estimable."""
@@ -214,7 +214,7 @@ class COptimality:
 
 
 def _check_numbers(what: str, numbers: Mapping[str, float], lowest: float) -> None:
-    fine = all(np.isscalar(v) and np.isfinite(v) and v >= lowest for v in numbers.values())
+    fine = all(is_number(v) and v >= lowest for v in numbers.values())
     if not fine or not any(v != 0 for v in numbers.values()):
         raise SpecificationError(
             f"{what} must be finite{', not negative' if lowest == 0 else ''} and not all zero; got {dict(numbers)}."

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.costs import Cost, evaluate
-from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.errors import SpecificationError, is_number, listed, nearest
 from optdesign.layouts import Layout
-from optdesign.measures import Candidates, Measure, grid_frame
+from optdesign.linalg import summed
+from optdesign.measures import Candidates, Measure, grid_frame, names_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +74,10 @@ class Region:
         types[self.atom] = self.unit[self.block]
         return types
 
+    def type_values(self, unit_type: int) -> dict[str, Any]:
+        """Unit-level chosen covariates of one type."""
+        return {str(name): value for name, value in self.types.iloc[unit_type].items()}
+
     @cached_property
     def row_weight(self) -> Array:
         """Share of its atom's observations that fall on each row, over all blocks, shape (rows,)."""
@@ -80,7 +85,7 @@ class Region:
 
     def atom_mean(self, values: Array) -> Array:
         """Mean of a row-wise quantity over the rows of each atom, shape (A,)."""
-        return np.bincount(self.atom, weights=values * self.row_weight, minlength=self.n_atoms)
+        return summed(self.atom, values * self.row_weight, self.n_atoms)
 
     def type_mean(self, values: Array, what: str) -> Array:
         """Mean over units of a quantity that is constant within a unit, shape (T,).
@@ -98,7 +103,7 @@ class Region:
                 f"{what} varies within a unit. Use only covariates that are constant within one, and declare them "
                 "in levels={'covariate': 'factor'}."
             )
-        return np.bincount(self.unit, weights=self.prob * low, minlength=self.n_types)
+        return summed(self.unit, self.prob * low, self.n_types)
 
     def thinned(self, most: int) -> Region:
         """At most about `most` atoms of each type, evenly spread; enough to look at, not to optimise over."""
@@ -136,7 +141,7 @@ class Group:
 
     def __post_init__(self) -> None:
         for name, value in (("count", self.count), ("replicates", self.replicates)):
-            if not (np.isscalar(value) and np.isfinite(value) and value > 0):
+            if not (is_number(value) and value > 0):
                 raise SpecificationError(f"{name} of a group must be a positive finite number; got {value!r}.")
         shared = set(self.at) & set(self.measure.points)
         if shared:
@@ -207,8 +212,8 @@ class Design:
         self._check_columns()
 
     def _check_columns(self) -> None:
-        columns = [frozenset(g.measure.points) | frozenset(g.at) for g in self.groups]
-        shared = columns[0] & frozenset(self.observed.points if self.observed else ())
+        columns = [frozenset(names_of(g.measure.points)) | frozenset(g.at) for g in self.groups]
+        shared = columns[0] & frozenset(names_of(self.observed.points) if self.observed else ())
         if shared:
             raise SpecificationError(f"{listed(sorted(shared))} cannot be both chosen and observed.")
         if len(set(columns)) > 1:
@@ -306,7 +311,7 @@ def _shorthand_groups(
         total = counts[factor]
     elif counts:
         raise SpecificationError("counts need a layout: Design(layout=Nested('factor'), …).")
-    check_levels(levels, layout, list(measure.points))
+    check_levels(levels, layout, names_of(measure.points))
     return [Group(total * share, replicates, within, at) for at, share, within in _by_unit(measure, list(levels))]
 
 
@@ -329,7 +334,7 @@ def _by_unit(measure: Measure, unit_level: list[str]) -> list[tuple[dict[str, An
     """A joint law as unit-level values, their share of units, and the law within such a unit."""
     if not unit_level:
         return [({}, 1.0, measure)]
-    within = [c for c in measure.points if c not in unit_level]
+    within = [c for c in names_of(measure.points) if c not in unit_level]
     result = []
     for values, rows in measure.points.groupby(unit_level, sort=False, observed=True).indices.items():
         weights = measure.weights[rows]
@@ -431,8 +436,8 @@ class DesignSpace:
     constraints: Sequence[Share] = ()
 
     def __post_init__(self) -> None:
-        chosen = list(self.candidates.points)
-        observed = list(self.observed.points) if self.observed else []
+        chosen = names_of(self.candidates.points)
+        observed = names_of(self.observed.points) if self.observed else []
         if set(chosen) & set(observed):
             raise SpecificationError(f"{listed(set(chosen) & set(observed))} cannot be both chosen and observed.")
         check_levels(self.levels, self.layout, chosen + observed)
@@ -462,7 +467,7 @@ class DesignSpace:
     def region(self) -> Region:
         """The space's covariate rows: a type per combination of chosen unit-level values, an atom per candidate."""
         points = self.candidates.points
-        types, type_of_atom = _distinct(points, [c for c in points if c in self.levels])
+        types, type_of_atom = _distinct(points, [c for c in names_of(points) if c in self.levels])
         return _region(points, type_of_atom, types, self.observed, self.observed_levels)
 
     @property
@@ -488,9 +493,9 @@ def _region(
 
 
 def _bounds(given: Bounds | float, what: str) -> Bounds:
-    pair = (given, given) if np.isscalar(given) else given
+    pair = given if isinstance(given, tuple | list) else (given, given)
     try:
-        low, high = (float(v) for v in pair)  # type: ignore[union-attr]
+        low, high = (float(v) for v in pair)
     except (TypeError, ValueError):
         raise SpecificationError(f"{what} must be a number or a pair (lowest, highest); got {given!r}.") from None
     if not 0.0 <= low <= high:
@@ -502,7 +507,7 @@ def _distinct(points: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, I
     """Distinct rows of some columns in order of appearance, and which of them each row is."""
     if not columns:
         return grid_frame({}), np.zeros(len(points), dtype=np.intp)
-    group = points.groupby(columns, sort=False, observed=True).ngroup().to_numpy()
+    group = points.groupby(columns, sort=False, observed=True).ngroup().to_numpy().astype(np.intp)
     _, first = np.unique(group, return_index=True)
     return points[columns].iloc[first].reset_index(drop=True), group
 
@@ -510,5 +515,5 @@ def _distinct(points: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, I
 def _unit_law(observed: Measure, unit_level: list[str]) -> tuple[Index, Array, Array]:
     """Which unit-level value each row has, the shares of those values, and each row's share within its value."""
     _, value = _distinct(observed.points, unit_level)
-    prob = np.bincount(value, weights=observed.weights)
+    prob = summed(value, observed.weights, int(value.max()) + 1)
     return value, prob, observed.weights / prob[value]

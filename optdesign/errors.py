@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
+import numbers
 from collections.abc import Iterable
+from typing import TypeGuard
 
 
 class OptDesignError(Exception):
@@ -63,7 +66,16 @@ class AsymptoticRegimeWarning(UserWarning):
     """The order used differs by more than 10 % from the best order available at the design."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite real number (True and False are not).
+
+    >>> is_number(1.5), is_number(float("nan")), is_number("1")
+    (True, False, False)
+    """
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def nearest(name: str, known: Iterable[object]) -> str:
     """`` Did you mean 'x'?`` for the closest known name, or an empty string.
 
     >>> nearest("bugdet", ["budget", "order"])

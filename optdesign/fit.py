@@ -349,7 +349,7 @@ def _fitted(call: _Call) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return glmm.fit(call.columns, call.formula, **call.options)  # type: ignore[no-untyped-call]
+        return glmm.fit(call.columns, call.formula, **call.options)
 
 
 def _renamed(message: str, call: _Call) -> str:

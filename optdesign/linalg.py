@@ -16,6 +16,11 @@ def symmetric(matrix: Array) -> Array:
     return np.asarray(0.5 * (matrix + np.swapaxes(matrix, -1, -2)))
 
 
+def summed(index: npt.NDArray[np.intp], values: Array, size: int) -> Array:
+    """Values added up by index, shape (size,)."""
+    return np.asarray(np.bincount(index, weights=values, minlength=size), dtype=float)
+
+
 def psd_root(matrix: Array) -> Array:
     """A factor F with F Fᵀ = matrix and as many columns as the rank of a positive semi-definite matrix.
 

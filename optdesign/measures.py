@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.linalg import summed
 from optdesign.quadrature import law_rule
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Measure:
             raise SpecificationError("a measure needs at least one point; the frame is empty.")
         points = checked_points(frame, "measure")
         first, inverse = _first_of_equal(points)
-        merged = np.bincount(inverse, weights=np.asarray(weights, dtype=float))
+        merged = summed(inverse, np.asarray(weights, dtype=float), len(first))
         return cls(points.iloc[first].reset_index(drop=True), merged)
 
     @classmethod
@@ -160,6 +161,11 @@ class Candidates:
         return f"Candidates of {len(self.points)} points\n{self.points.to_string(max_rows=12)}"
 
 
+def names_of(frame: pd.DataFrame) -> list[str]:
+    """Column names, as text."""
+    return [str(name) for name in frame]
+
+
 def grid_frame(values: dict[str, Iterable[Any]]) -> pd.DataFrame:
     """All combinations of the values of each column; one row without columns for none."""
     import pandas as pd
@@ -204,6 +210,6 @@ def _first_of_equal(points: pd.DataFrame) -> tuple[npt.NDArray[np.intp], npt.NDA
     """Index of the first of each set of equal rows, in order of appearance, and which set each row is in."""
     if points.shape[1] == 0:
         return np.zeros(1, dtype=np.intp), np.zeros(len(points), dtype=np.intp)
-    group = points.groupby(list(points.columns), sort=False, observed=True).ngroup().to_numpy()
+    group = points.groupby(list(points.columns), sort=False, observed=True).ngroup().to_numpy().astype(np.intp)
     _, first = np.unique(group, return_index=True)
     return first, group

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign import formula as formulas
-from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.errors import SpecificationError, is_number, listed, nearest
 from optdesign.families import Family, Link, family_named, fisher_weight, link_named
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class NominalValues:
             )
         beta = dict(zip(self.beta, values.tolist(), strict=True)) if named else tuple(values.tolist())
         matrices = {factor: _covariance(factor, matrix) for factor, matrix in dict(self.covariance).items()}
-        if not (np.isscalar(self.dispersion) and np.isfinite(self.dispersion) and self.dispersion > 0):
+        if not (is_number(self.dispersion) and self.dispersion > 0):
             raise SpecificationError(f"dispersion must be a positive finite number; got {self.dispersion!r}.")
         object.__setattr__(self, "beta", MappingProxyType(beta) if isinstance(beta, dict) else beta)
         object.__setattr__(self, "covariance", MappingProxyType(matrices))

@@ -15,7 +15,7 @@ def dense_gls(X, Z, unit, sigma, variance):
     V = (Z @ np.asarray(sigma, float) @ Z.T) * (unit[:, None] == unit) + variance * np.eye(len(X))
     root = np.linalg.cholesky(V)
     whitened = np.linalg.solve(root, X)
-    q, r = np.linalg.qr(whitened)
+    r = np.linalg.qr(whitened, mode="r")
     inverse = np.linalg.inv(r)
     return inverse @ inverse.T
 

@@ -87,7 +87,7 @@ class AsymptoticCovariance:
         )
 
     def _repr_html_(self) -> str:
-        return str(self.to_frame().to_html(float_format="%.6g"))
+        return str(self.to_frame().to_html(float_format="{:.6g}".format))
 
 
 def coefficient_index(name: str, names: tuple[str, ...], aliases: Mapping[str, str]) -> int:

@@ -85,53 +85,100 @@ class Solution:
     unit_slope: Array
 
 
-Moments = tuple[Array, Array, Array]
-Rule = Callable[[Moments, Array, Blocks], Solution]
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Second moments of a block's rows at each node, with the rows they come from.
+
+    Attributes
+    ----------
+    xx, zx, zz : arrays, shapes (K, Q, p, p), (K, Q, r, p), (K, Q, r, r)
+        H_xx, H_zx and H_zz, idle random effects with a one on the diagonal per unit.
+    units : array, shape (K,)
+    observations : array, shape (K, P)
+    """
+
+    xx: Array
+    zx: Array
+    zz: Array
+    units: Array
+    observations: Array
 
 
-def two_term(moments: Moments, units: Array, blocks: Blocks) -> Solution:
+Rule = Callable[[Moments, Blocks], Solution]
+#: Smallest eigenvalue of a node's H_zz, scaled to a unit diagonal, that leaves the normal equations enough digits.
+WELL_CONDITIONED = 1e-5
+
+
+def two_term(moments: Moments, blocks: Blocks) -> Solution:
     """Two-term rule: the penalty is on the mean of the random coefficients over nodes."""
-    hxx, hzx, hzz = moments
-    inverse = np.linalg.inv(hzz)
-    free = inverse @ hzx
+    inverse, free, rest = _unpenalised(moments, blocks)
     node = blocks.node_weight
     mean = np.einsum("q,kqrp->krp", node, free)
     spread = np.einsum("q,kqrs->krs", node, inverse)
-    m = units[:, None, None]
-    coupling = np.linalg.inv(blocks.sigma / m + spread)
+    m = moments.units[:, None, None]
+    coupling = _inverses(blocks.sigma / m + spread)
     pulled = coupling @ mean
-    information = _profile(hxx, hzx, free, node) + np.swapaxes(mean, 1, 2) @ pulled
+    information = np.einsum("q,kqij->kij", node, rest) + np.swapaxes(mean, 1, 2) @ pulled
     root = np.swapaxes(_roots(blocks.sigma), 1, 2) @ pulled / m
     theta = free - inverse @ pulled[:, None]
     return Solution(information, theta, inverse, coupling, root, pulled[:, None] / m[:, None])
 
 
-def averaged(moments: Moments, units: Array, blocks: Blocks) -> Solution:
+def averaged(moments: Moments, blocks: Blocks) -> Solution:
     """Averaged-information rule, for standardised random effects: the penalty is on each node's coefficients."""
-    hxx, hzx, hzz = moments
-    node, identity = blocks.node_weight, np.eye(hzz.shape[-1])
-    inverse = np.linalg.inv(hzz + units[:, None, None, None] * identity)
-    theta = inverse @ hzx
+    node, identity = blocks.node_weight, np.eye(moments.zz.shape[-1])
+    inverse = _inverses(moments.zz + moments.units[:, None, None, None] * identity)
+    theta = inverse @ moments.zx
     k, q, r, p = theta.shape
     root = (np.sqrt(node)[:, None, None] * theta).reshape(k, q * r, p)
-    return Solution(_profile(hxx, hzx, theta, node), theta, inverse, np.zeros((k, r, r)), root, theta)
+    rest = moments.xx - np.swapaxes(moments.zx, 2, 3) @ theta
+    information = np.einsum("q,kqij->kij", node, rest)
+    return Solution(information, theta, inverse, np.zeros((k, r, r)), root, theta)
 
 
-def leading(moments: Moments, units: Array, blocks: Blocks) -> Solution:
+def leading(moments: Moments, blocks: Blocks) -> Solution:
     """Leading-term rule, for standardised random effects: unit-level part linear in m, the rest as for many units."""
-    hxx, hzx, hzz = moments
-    inverse = np.linalg.inv(hzz)
-    free = inverse @ hzx
+    inverse, free, rest = _unpenalised(moments, blocks)
     absorbed = blocks.absorbed
-    between = units[:, None, None] * (np.swapaxes(absorbed, 1, 2) @ absorbed)
+    between = moments.units[:, None, None] * (np.swapaxes(absorbed, 1, 2) @ absorbed)
     k, _, r, p = free.shape
-    information = between + _profile(hxx, hzx, free, blocks.node_weight)
+    information = between + np.einsum("q,kqij->kij", blocks.node_weight, rest)
     return Solution(information, free, inverse, np.zeros((k, r, r)), absorbed, np.zeros((k, 1, r, p)))
 
 
-def _profile(hxx: Array, hzx: Array, theta: Array, node: Array) -> Array:
-    """E{H_xx − H_xz θ}: what is left of the observations' information."""
-    return np.asarray(np.einsum("q,kqij->kij", node, hxx - np.swapaxes(hzx, 2, 3) @ theta))
+def _unpenalised(moments: Moments, blocks: Blocks) -> tuple[Array, Array, Array]:
+    """H_zz⁻¹, H_zz⁻¹H_zx and H_xx − H_xz H_zz⁻¹H_zx at every node.
+
+    At nodes far out the weights of two rows may differ by many orders of magnitude; there the normal equations have
+    no digits left, and a QR factorisation of the weighted rows takes their place.
+    """
+    scale = 1.0 / np.sqrt(np.diagonal(moments.zz, axis1=2, axis2=3))
+    scaled = moments.zz * scale[..., :, None] * scale[..., None, :]
+    poor = np.linalg.eigvalsh(scaled).min(axis=-1, initial=1.0) < WELL_CONDITIONED
+    scaled[poor] = np.eye(scaled.shape[-1])
+    inverse = _inverses(scaled) * scale[..., :, None] * scale[..., None, :]
+    free = inverse @ moments.zx
+    rest = moments.xx - np.swapaxes(moments.zx, 2, 3) @ free
+    for k, q in np.argwhere(poor):
+        inverse[k, q], free[k, q], rest[k, q] = _by_rows(moments, blocks, k, q)
+    return inverse, free, rest
+
+
+def _by_rows(moments: Moments, blocks: Blocks, k: int, q: int) -> tuple[Array, Array, Array]:
+    """The same three matrices at one node from its weighted rows, heaviest first."""
+    root = np.sqrt(blocks.weight[k, q] * moments.observations[k])
+    order = np.argsort(-root)
+    X, Z = root[order, None] * blocks.X[k, order], root[order, None] * blocks.Z[k, order]
+    extra = np.diag(np.sqrt(blocks.idle[k] * moments.units[k]))
+    orthogonal, upper = np.linalg.qr(np.vstack([Z, extra]))
+    back = scipy.linalg.solve_triangular(upper, np.eye(len(upper)))
+    free = back @ (orthogonal[: len(Z)].T @ X)
+    residual = X - Z @ free
+    return back @ back.T, free, residual.T @ residual
+
+
+def _inverses(matrices: Array) -> Array:
+    return np.asarray(np.linalg.inv(matrices), dtype=float)
 
 
 def _roots(matrices: Array) -> Array:
@@ -282,17 +329,16 @@ class AtomSubset:
         blocks = self.blocks
         observations = totals[blocks.atom] * blocks.share
         units = counts[blocks.unit] * blocks.prob
-        hxx, hzx, hzz = self._moments(observations)
-        idle = blocks.idle[:, None, :, None] * np.eye(hzz.shape[-1]) * units[:, None, None, None]
-        return InformationPoint(self, self.rule((hxx, hzx, hzz + idle), units, blocks))
+        return InformationPoint(self, self.rule(self._moments(units, observations), blocks))
 
-    def _moments(self, observations: Array) -> Moments:
+    def _moments(self, units: Array, observations: Array) -> Moments:
         blocks = self.blocks
         k, p, r = len(blocks.X), blocks.X.shape[2], blocks.Z.shape[2]
         rows = np.concatenate([blocks.X, blocks.Z], axis=2)
         outer = (rows[:, :, :, None] * rows[:, :, None, :]).reshape(k, rows.shape[1], (p + r) ** 2)
         moment = ((blocks.weight * observations[:, None, :]) @ outer).reshape(k, -1, p + r, p + r)
-        return moment[:, :, :p, :p], moment[:, :, p:, :p], moment[:, :, p:, p:]
+        idle = blocks.idle[:, None, :, None] * np.eye(r) * units[:, None, None, None]
+        return Moments(moment[:, :, :p, :p], moment[:, :, p:, :p], moment[:, :, p:, p:] + idle, units, observations)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.costs import Cost
-from optdesign.covariance import AsymptoticCovariance, check_layout, check_order, covariance
+from optdesign.covariance import AsymptoticCovariance, check_order, covariance
+from optdesign.covariance.encoded import check_layout
 from optdesign.criteria import BoundCriterion, Criterion
 from optdesign.designs import Design, DesignSpace, Group
 from optdesign.errors import (
@@ -22,7 +23,8 @@ from optdesign.errors import (
     listed,
     nearest,
 )
-from optdesign.measures import Measure
+from optdesign.linalg import summed
+from optdesign.measures import Measure, names_of
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import interior
 from optdesign.optimize.certificate import Certificate, certify
@@ -217,7 +219,7 @@ def _best_common_replicates(build: Build, problem: Problem) -> float:
 
     types, region = problem.n_types, problem.space.region
     z = interior.solve(problem).z
-    free = np.bincount(region.type_of_atom, weights=z[types:], minlength=types) / z[:types]
+    free = summed(region.type_of_atom, z[types:], types) / z[:types]
     low, high = problem.space.replicate_bounds
     reach = np.log([max(low, free.min() / 4, 1e-9), min(high, free.max() * 4)])
 
@@ -245,7 +247,7 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Design:
 
 def _check_covariates(model: MixedModel, space: DesignSpace) -> None:
     """Every covariate of the model must be chosen or observed."""
-    given = list(space.region.frame)
+    given = names_of(space.region.frame)
     missing = sorted(model.covariates - set(given))
     if missing:
         raise SpecificationError(
@@ -260,8 +262,8 @@ def _tidied(problem: Problem, z: Array) -> tuple[Array, Design]:
     share = z / problem.scale
     active = share[:types] > NEGLIGIBLE if problem.space.layout else np.ones(types, dtype=bool)
     kept = (share[types:] > NEGLIGIBLE) & active[region.type_of_atom]
-    before = np.bincount(region.type_of_atom, weights=z[types:], minlength=types)
-    after = np.bincount(region.type_of_atom, weights=z[types:] * kept, minlength=types)
+    before = summed(region.type_of_atom, z[types:], types)
+    after = summed(region.type_of_atom, z[types:] * kept, types)
     factor = np.where(after > 0, before / np.where(after > 0, after, 1.0), 0.0)
     tidy = np.concatenate([z[:types] * (after > 0), z[types:] * kept * factor[region.type_of_atom]])
     return tidy, _design(problem, tidy)
@@ -274,7 +276,7 @@ def _design(problem: Problem, z: Array) -> Design:
     for t in np.flatnonzero(z[:types] > 0):
         atoms = np.flatnonzero((region.type_of_atom == t) & (z[types:] > 0))
         totals = z[types + atoms]
-        at = region.types.iloc[t].to_dict()
+        at = region.type_values(int(t))
         groups.append(
             Group(float(z[t]), float(totals.sum() / z[t]), Measure.from_frame(within.iloc[atoms], totals), at)
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -130,7 +131,7 @@ def _peaks(worth: Array) -> Index:
     best = np.array([stretch[np.argmax(worth[stretch])] for stretch in stretches])
     top = np.argpartition(-worth, min(16, len(worth) - 1))[:16]
     chosen = np.union1d(best, top)
-    return chosen[worth[chosen] > 0]
+    return np.asarray(chosen[worth[chosen] > 0])
 
 
 def _still_useful(problem: Problem, atoms: Index, z: Array) -> Index:
@@ -243,7 +244,7 @@ class _Barrier:
         return None
 
 
-def _factor(system: Array) -> tuple[Array, bool]:
+def _factor(system: Array) -> Any:
     """Cholesky factor; where rounding leaves the system short of definite, a little is added to the step's metric.
 
     That changes the path of the iteration, never the information or the loss.

@@ -21,7 +21,7 @@ from optdesign.covariance.encoded import EncodedRows, encode, random_dimension
 from optdesign.covariance.nested import AtomSubset, InformationPoint, NestedInformation, information_of
 from optdesign.criteria import BoundCriterion, Criterion
 from optdesign.designs import Design, DesignSpace
-from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError
+from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import ladder
 
@@ -258,7 +258,7 @@ def make_problem(
     order: str,
 ) -> Problem:
     """The design problem in numbers, with as many quadrature nodes as its information needs."""
-    if not (np.isscalar(budget) and np.isfinite(budget) and budget > 0):
+    if not (is_number(budget) and budget > 0):
         raise SpecificationError(f"budget must be a positive finite number; got {budget!r}.")
     _check_cost(cost, space)
     money = float(budget) - cost.fixed

@@ -76,7 +76,7 @@ def criterion_surface(best: OptimalDesign, units: Sequence[float], replicates: S
         scaled = design.scaled(1.0, n / mean)
         cov = covariance(best.model, best.nominal, scaled, best.order)
         criterion = best.criterion.bind(cov.names, cov.aliases)
-        value = criterion.value(np.linalg.inv(cov.matrix))
+        value = criterion.value(np.asarray(np.linalg.inv(cov.matrix), dtype=float))
         fixed, price = best.cost.fixed, (scaled.spend(best.cost) - best.cost.fixed) / design.units
         shift = criterion.size if criterion.determinant else None
         for m in units:

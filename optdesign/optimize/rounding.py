@@ -71,7 +71,7 @@ class Pool:
 
     @staticmethod
     def _size(rows: Array, bound: Array) -> Array:
-        return np.maximum(np.abs(bound), np.maximum(np.abs(rows).max(axis=1, initial=0.0), 1e-300))
+        return np.asarray(np.maximum(np.abs(bound), np.maximum(np.abs(rows).max(axis=1, initial=0.0), 1e-300)))
 
     def score(self, counts: Array) -> tuple[float, float]:
         """Overstepping first, then the loss."""
@@ -222,7 +222,7 @@ def _group(problem: Problem, schedule: Schedule, count: float) -> Group:
     points, types = problem.space.candidates.points, problem.space.region.types
     within = points.drop(columns=list(types)).iloc[[a for a, _ in schedule.uses]]
     times = np.array([k for _, k in schedule.uses], dtype=float)
-    at = types.iloc[schedule.unit_type].to_dict()
+    at = problem.space.region.type_values(schedule.unit_type)
     return Group(count, schedule.observations, Measure.from_frame(within, times), at)
 
 
@@ -299,7 +299,7 @@ def _grown(pool: Pool, counts: Array) -> Pool | None:
     if not np.isfinite(problem.criterion.loss(total)):
         promising = np.arange(len(fresh))[:24]
     else:
-        U = problem.criterion.root(np.linalg.pinv(total, hermitian=True))
+        U = problem.criterion.root(np.asarray(np.linalg.pinv(total, hermitian=True), dtype=float))
         worth = np.einsum("ik,sij,jk->s", U, candidates.information, U) / np.maximum(candidates.use[0], 1e-300)
         promising = np.argsort(-worth, kind="stable")[:12]
     both = [*pool.schedules, *(fresh[i] for i in promising)]

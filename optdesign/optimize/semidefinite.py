@@ -104,7 +104,7 @@ def _extended(problem: Problem, blocks: Blocks, k: int) -> list[tuple[int, Array
     return parts
 
 
-def _penalty(problem: Problem, blocks: Blocks, k: int, busy: Array) -> Array:
+def _penalty(problem: Problem, blocks: Blocks, k: int, busy: npt.NDArray[np.intp]) -> Array:
     """What one unit adds: the prior of the random coefficients, or the leading order's unit-level information."""
     p, node, r = blocks.X.shape[2], blocks.node_weight, len(busy)
     matrix = np.zeros((p + len(node) * r,) * 2)

@@ -69,7 +69,8 @@ def test_epilepsy_treatment_variance_is_close_to_the_fitted_one(order, within):
 def bovine(order):
     frame = pd.read_csv(DATA / "cbpp.csv").astype({"period": str})
     herds = [
-        Group(1, len(rows), Measure.from_frame(rows[["period", "size"]])) for _, rows in frame.groupby("herd", sort=True)
+        Group(1, len(rows), Measure.from_frame(rows[["period", "size"]]))
+        for _, rows in frame.groupby("herd", sort=True)
     ]
     model = MixedModel("y ~ period + (1 | herd)", family="binomial", size="size")
     guess = NominalValues([-1.39922373, -0.99140888, -1.12780959, -1.57948095], {"herd": 0.41928204})

@@ -14,7 +14,9 @@ POINTS = Measure.grid(x=[0, 1], a=[0, 1])
 
 @pytest.mark.parametrize("order", ["leading", "two-term", "averaged"])
 @pytest.mark.parametrize("family", ["bernoulli", "poisson", "gaussian"])
-@pytest.mark.parametrize(("formula", "size"), [("y ~ x + (1 | g)", 1), ("y ~ a + (1 | g)", 1), ("y ~ x + (1 + x | g)", 2)])
+@pytest.mark.parametrize(
+    ("formula", "size"), [("y ~ x + (1 | g)", 1), ("y ~ a + (1 | g)", 1), ("y ~ x + (1 + x | g)", 2)]
+)
 def test_extreme_values_are_finite(formula, size, family, order):
     variances = (1e-6, 10.0)
     for variance, intercept, m, n in product(variances, (-8, 8), (2, 1e9), (1, 1e6)):

@@ -137,12 +137,16 @@ def test_bernoulli_is_binomial_of_size_one_and_sizes_are_replicates():
     measure = Measure.grid(x=[-1, 1])
     for order in ("leading", "two-term", "averaged"):
         binomial = covariance(
-            MixedModel("y ~ x + (1 | g)", "binomial", size=5), guess,
-            Design(layout, counts={"g": 9}, replicates=4, measure=measure), order=order,
+            MixedModel("y ~ x + (1 | g)", "binomial", size=5),
+            guess,
+            Design(layout, counts={"g": 9}, replicates=4, measure=measure),
+            order=order,
         ).matrix
         bernoulli = covariance(
-            MixedModel("y ~ x + (1 | g)", "bernoulli"), guess,
-            Design(layout, counts={"g": 9}, replicates=20, measure=measure), order=order,
+            MixedModel("y ~ x + (1 | g)", "bernoulli"),
+            guess,
+            Design(layout, counts={"g": 9}, replicates=20, measure=measure),
+            order=order,
         ).matrix
         assert relative_difference(binomial, bernoulli) < 1e-12
 

@@ -122,14 +122,22 @@ def test_units_of_a_covariate_do_not_matter(formula, family, order, shift, scale
     back = np.linalg.inv(R)
     moved = two_kinds()
     groups = [
-        Group(g.count, g.replicates, Measure.grid(z=(g.measure.points["x"] - shift) / scale, weights=g.measure.weights),
-              at=g.at)
+        Group(
+            g.count,
+            g.replicates,
+            Measure.grid(z=(g.measure.points["x"] - shift) / scale, weights=g.measure.weights),
+            at=g.at,
+        )
         for g in moved.groups
     ]
     plain = result(formula, family, order).matrix
     other = result(
-        formula.replace("x", "z"), family, order, Design(Nested("g"), groups),
-        beta=list(np.linalg.solve(T, beta)), sigma=(back @ sigma @ back.T).tolist(),
+        formula.replace("x", "z"),
+        family,
+        order,
+        Design(Nested("g"), groups),
+        beta=list(np.linalg.solve(T, beta)),
+        sigma=(back @ sigma @ back.T).tolist(),
     ).matrix
     assert relative_difference(T @ other @ T.T, plain) < 1e-7
 
@@ -173,6 +181,8 @@ def test_an_inestimable_coefficient_leaves_the_others_alone(order):
     both = Design(Nested("g"), counts={"g": 12}, replicates=10, measure=Measure(points, np.ones(3)))
     model = MixedModel("y ~ x + twin + (1 | g)", "poisson")
     cov = covariance(model, NominalValues([-0.7, 0.4, 0.4], {"g": 0.5}), both, order=order)
-    plain = covariance(MixedModel("y ~ x + (1 | g)", "poisson"), NominalValues([-0.7, 0.8], {"g": 0.5}), both, order=order)
+    plain = covariance(
+        MixedModel("y ~ x + (1 | g)", "poisson"), NominalValues([-0.7, 0.8], {"g": 0.5}), both, order=order
+    )
     assert cov.inestimable == ("x", "twin")
     assert cov.variance({"Intercept": 1}) == pytest.approx(plain.variance({"Intercept": 1}), rel=1e-9)

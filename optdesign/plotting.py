@@ -1,0 +1,513 @@
+"""Figures of designs, certificates and power: each draws a result on the axes it is given, and returns them.
+
+Only artists are styled, never matplotlib's global settings, so that the functions mix with anybody's figures. Colours
+are those of Okabe and Ito, which stay apart under the usual colour deficiencies; lines differ in dashes as well.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
+
+from optdesign.designs import Design, Group
+from optdesign.optimize import Certificate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+
+INK, MUTED, FAINT, PAPER = "#1d2129", "#5a6270", "#d9dde3", "#ffffff"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), (0, (8, 2)))
+ORDER_STYLE = {"two-term": 0, "leading": 1, "averaged": 2, "exact": 3}
+
+#: Columns of a certificate's sensitivities that are not covariates.
+CERTIFICATE_COLUMNS = ("kind", "sensitivity", "price", "ratio", "mass")
+#: Lines that one set of axes can tell apart, and rows that one can label.
+MOST_LINES, MOST_ROWS = len(SERIES), 14
+#: Candidates on a line up to which each is marked: a covariate with few values has nothing between them.
+MOST_MARKED = 30
+#: Characters across a legend, each entry with seven for its handle.
+LEGEND_WIDTH = 62
+#: Efficiencies at which contours are drawn, those of interest closer together.
+EFFICIENCY_LEVELS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
+
+#: Settings of the SVG writer can only be had globally; the lock keeps two threads from each other's.
+_WRITING = threading.Lock()
+
+
+def new_axes(width: float = 5.4, height: float = 3.5) -> tuple[Figure, Axes]:
+    """A figure that belongs to no window and no session, and its axes; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
+    return figure, figure.subplots()
+
+
+def save(figure: Figure, path: str | Path, dpi: int = 144) -> tuple[Path, Path]:
+    """Write a figure as SVG and as PNG, the same bytes for the same figure.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : str or Path
+        Without a suffix.
+    dpi : int
+        Of the PNG.
+
+    Returns
+    -------
+    tuple of Path
+        The SVG, whose text is text, and the PNG.
+    """
+    svg, png = Path(f"{path}.svg"), Path(f"{path}.png")
+    anonymous = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with (
+        _WRITING,
+        matplotlib.rc_context({"svg.hashsalt": "optdesign", "svg.fonttype": "none"}),
+        warnings.catch_warnings(),
+    ):
+        # A name in a script that the font lacks is still text in the SVG.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(svg, format="svg", metadata=anonymous)
+        figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None})
+    return svg, png
+
+
+# The equivalence theorem
+
+
+def sensitivity(ax: Axes, certificate: Certificate) -> Axes:
+    """Ratio of sensitivity to price at every candidate: nowhere above one, and one on the support.
+
+    A line per unit type against the numeric within-unit covariate, with the ratio of the units themselves in a strip at
+    the right; where there is no such covariate, or too many lines, a dot per candidate by its label (the largest
+    ratios, if they are many).
+
+    Parameters
+    ----------
+    ax : Axes
+    certificate : Certificate
+
+    Returns
+    -------
+    Axes
+    """
+    candidates = _candidates(certificate.sensitivities)
+    lines = _lines(candidates)
+    if lines is None:
+        _ratio_dots(ax, candidates)
+    else:
+        _ratio_lines(ax, candidates, lines)
+    return ax
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """A certificate's rows for observations and for units, and the covariates that tell them apart."""
+
+    points: pd.DataFrame
+    units: pd.DataFrame
+    within: list[str]
+    between: list[str]
+
+    def labels(self, frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+        return [_values(dict(zip(columns, row, strict=True))) for row in frame[list(columns)].itertuples(index=False)]
+
+
+def _candidates(frame: pd.DataFrame) -> _Candidates:
+    points = frame[frame["kind"] == "observation"]
+    units = frame[(frame["kind"] == "unit") & ((frame["price"] > 0) | (frame["sensitivity"] > 0))]
+    covariates = [str(c) for c in frame if c not in CERTIFICATE_COLUMNS]
+    # A covariate that is observed stands at one value in every row, and says nothing.
+    varying = [c for c in covariates if _distinct(points, c) > 1]
+    between = [c for c in varying if len(units) and units[c].notna().all()]
+    return _Candidates(points, units, [c for c in varying if c not in between], between)
+
+
+def _distinct(frame: pd.DataFrame, column: str) -> int:
+    return len(frame[column].unique())
+
+
+def _lines(candidates: _Candidates) -> tuple[str, dict[str, pd.DataFrame]] | None:
+    """The covariate to draw against and the rows of each line, where that makes few and long enough lines."""
+    from pandas.api.types import is_numeric_dtype
+
+    points = candidates.points
+    numeric = [c for c in candidates.within if is_numeric_dtype(points[c]) and _distinct(points, c) > 2]
+    if not numeric:
+        return None
+    x = max(numeric, key=lambda c: _distinct(points, c))
+    rest = [c for c in (*candidates.between, *candidates.within) if c != x]
+    label = np.array(candidates.labels(points, rest), dtype=object)
+    names = list(dict.fromkeys(label))
+    return (x, {n: points[label == n].sort_values(x) for n in names}) if len(names) <= MOST_LINES else None
+
+
+def _ratio_lines(ax: Axes, candidates: _Candidates, drawn: tuple[str, dict[str, pd.DataFrame]]) -> None:
+    x, lines = drawn
+    _house(ax, x, "sensitivity / price")
+    handles = []
+    for (name, rows), style in zip(lines.items(), _styles(), strict=False):
+        style["marker"] = "o" if len(rows) <= MOST_MARKED else ""
+        handles += ax.plot(
+            rows[x], rows["ratio"], **style, markersize=4, markerfacecolor=PAPER, label=_plain(name or "an observation")
+        )
+        support = rows[rows["mass"] > 0]
+        ax.plot(support[x], support["ratio"], "o", color=style["color"], markersize=7, clip_on=False, zorder=3)
+    handles += [Line2D([], [], marker="o", linestyle="", color=INK, markersize=7, label="in the design"), _bound(ax)]
+    _unit_strip(ax, candidates, list(lines))
+    ax.set_ylim(0.0, max(1.05, 1.05 * float(candidates.points["ratio"].max())))
+    _legend(ax, handles)
+
+
+def _unit_strip(ax: Axes, candidates: _Candidates, names: list[str]) -> None:
+    """The ratios of the units themselves, beyond the range of the covariate."""
+    if candidates.units.empty:
+        return
+    low, high = ax.get_xlim()
+    at, edge = high + 0.06 * (high - low), high + 0.01 * (high - low)
+    colour = dict(zip(names, SERIES, strict=False))
+    for name, (_, row) in zip(
+        candidates.labels(candidates.units, candidates.between), candidates.units.iterrows(), strict=True
+    ):
+        face = colour.get(name, INK) if row["mass"] > 0 else PAPER
+        ax.plot([at], [row["ratio"]], "D", color=colour.get(name, INK), markerfacecolor=face, markersize=6, zorder=3)
+    ticks = [t for t in ax.get_xticks() if low <= t <= high]
+    labels = [*(f"{t:g}" for t in ticks), "unit"]
+    ax.axvline(edge, color=FAINT, linewidth=0.8)
+    ax.set_xlim(low, high + 0.11 * (high - low))
+    ax.xaxis.set_major_locator(FixedLocator([*ticks, at]))
+    ax.set_xticklabels(labels)
+
+
+def _ratio_dots(ax: Axes, candidates: _Candidates) -> None:
+    import pandas as pd
+
+    both = [(candidates.units, "unit", candidates.between)]
+    both += [(candidates.points, "observation", [*candidates.between, *candidates.within])]
+    texts = [", ".join(filter(None, (kind, t))) for rows, kind, used in both for t in candidates.labels(rows, used)]
+    rows = pd.concat([frame for frame, _, _ in both], ignore_index=True).assign(text=texts)
+    if len(rows) > MOST_ROWS:
+        rows = rows.sort_values(["mass", "ratio"], ascending=False, kind="stable")
+        rows = pd.concat([rows[rows["mass"] > 0], rows[rows["mass"] <= 0].sort_values("ratio", ascending=False)])
+    shown, hidden = rows.iloc[:MOST_ROWS], len(rows) - MOST_ROWS
+    _house(ax, "sensitivity / price", "", grid="x")
+    used = (shown["mass"] > 0).to_numpy()
+    at = np.arange(len(shown))
+    ax.hlines(at, 0.0, shown["ratio"], color=FAINT, linewidth=2)
+    (unused,) = ax.plot(shown["ratio"][~used], at[~used], "o", color=SERIES[0], markerfacecolor=PAPER, markersize=7)
+    (support,) = ax.plot(shown["ratio"][used], at[used], "o", color=SERIES[0], markersize=7)
+    support.set_label("in the design")
+    unused.set_label("a candidate only")
+    _row_labels(ax, list(shown["text"]), f"… and {hidden} more, none of them higher" if hidden > 0 else "")
+    ax.set_xlim(0.0, max(1.08, 1.08 * float(shown["ratio"].max())))
+    _legend(ax, [support, *([unused] if not used.all() else []), _bound(ax, vertical=True)])
+
+
+def _bound(ax: Axes, vertical: bool = False) -> Line2D:
+    draw = ax.axvline if vertical else ax.axhline
+    return draw(1.0, color=INK, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1, label="bound")
+
+
+# Along the budget
+
+
+def budget_line(
+    ax: Axes,
+    frame: pd.DataFrame,
+    optimum: Design,
+    *,
+    units: str = "units",
+    replicates: str = "observations per unit",
+) -> Axes:
+    """Efficiency of the best design with each number of observations per unit, all for the same money.
+
+    The numbers of units that the budget then buys stand along the top.
+
+    Parameters
+    ----------
+    ax : Axes
+    frame : DataFrame
+        Columns ``replicates``, ``units`` and ``efficiency``.
+    optimum : Design
+        Marked at its mean number of observations per unit.
+    units, replicates : str
+        Labels of the axes.
+
+    Returns
+    -------
+    Axes
+    """
+    rows = frame[np.isfinite(frame["efficiency"])].sort_values("replicates")
+    _house(ax, replicates, "efficiency")
+    ax.plot(rows["replicates"], rows["efficiency"], marker="o", markersize=4, color=SERIES[0])
+    (mark,) = ax.plot([_mean_replicates(optimum)], [1.0], **_optimum_style())
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    ax.set_ylim(None, 1.0 + 0.06 * (1.0 - min(float(rows["efficiency"].min()), 0.98)))
+    _unit_axis(ax, rows["replicates"].to_numpy(float), rows["units"].to_numpy(float), units)
+    _legend(ax, [mark], y=1.16)
+    return ax
+
+
+def _unit_axis(ax: Axes, replicates: Array, units: Array, label: str) -> None:
+    """Whole numbers of replicates below, and the units that go with them above."""
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    low, high = ax.get_xlim()
+    ticks = [t for t in ax.get_xticks() if low <= t <= high and replicates[0] <= t <= replicates[-1]]
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    top = ax.secondary_xaxis("top")
+    top.set_xticks(ticks, [f"{n:,.0f}" for n in np.interp(ticks, replicates, units)])
+    top.set_xlabel(_plain(label), color=INK, fontsize=10)
+    top.tick_params(colors=INK, color=MUTED, labelsize=9, length=3)
+    top.spines["top"].set_color(MUTED)
+
+
+def criterion_surface(
+    ax: Axes,
+    frame: pd.DataFrame,
+    budget: float,
+    optimum: Design,
+    *,
+    units: str = "units",
+    replicates: str = "observations per unit",
+) -> Axes:
+    """Contours of efficiency over the numbers of units and of observations per unit, with the budget's limit.
+
+    Parameters
+    ----------
+    ax : Axes
+    frame : DataFrame
+        A grid: columns ``units``, ``replicates``, ``efficiency`` and ``spend``.
+    budget : float
+        The limit is drawn where `spend` equals it.
+    optimum : Design
+    units, replicates : str
+        Labels of the axes.
+
+    Returns
+    -------
+    Axes
+    """
+    _house(ax, replicates, units, grid="")
+    n, m, efficiency = _grid(frame, "efficiency")
+    lines = ax.contour(n, m, efficiency, levels=EFFICIENCY_LEVELS, colors=SERIES[0], linewidths=1.0)
+    ax.clabel(lines, fmt=lambda level: f"{100 * level:.0f} %", fontsize=9, colors=INK)
+    ax.contour(n, m, _grid(frame, "spend")[2], levels=[budget], colors=SERIES[1], linewidths=2.2)
+    (mark,) = ax.plot([_mean_replicates(optimum)], [optimum.units], **_optimum_style())
+    contour = Line2D([], [], color=SERIES[0], linewidth=1.0, label="efficiency")
+    limit = Line2D([], [], color=SERIES[1], linewidth=2.2, label="the budget")
+    _legend(ax, [contour, limit, mark])
+    return ax
+
+
+def _grid(frame: pd.DataFrame, column: str) -> tuple[Array, Array, Array]:
+    table = frame.pivot_table(index="units", columns="replicates", values=column)
+    return table.columns.to_numpy(float), table.index.to_numpy(float), table.to_numpy(float)
+
+
+# Power
+
+
+def power_curves(
+    ax: Axes,
+    frame: pd.DataFrame,
+    planned: float | None = None,
+    wanted: float | None = None,
+    *,
+    units: str = "units",
+) -> Axes:
+    """Power against the number of units, a line per order of the covariance.
+
+    Parameters
+    ----------
+    ax : Axes
+    frame : DataFrame
+        Columns ``units``, ``order`` and ``power``.
+    planned : float, optional
+        Units of the plan; marked.
+    wanted : float, optional
+        Power that is wanted; marked.
+    units : str
+        Label of the axis.
+
+    Returns
+    -------
+    Axes
+    """
+    _house(ax, units, "power")
+    handles = []
+    for number, (order, rows) in enumerate(frame.dropna(subset="power").groupby("order", sort=False)):
+        style = _style(ORDER_STYLE.get(str(order), number))
+        line = rows.sort_values("units")
+        handles += ax.plot(line["units"], line["power"], **style, label=_plain(str(order)))
+        if planned is not None:
+            at = float(np.interp(planned, line["units"], line["power"]))
+            ax.plot([planned], [at], "o", color=style["color"], markersize=7, zorder=3)
+    if planned is not None:
+        handles.append(ax.axvline(planned, color=INK, linewidth=1.0, label=f"the plan ({planned:,.0f})"))
+    if wanted is not None:
+        dashes = (0, (2, 2))
+        label = f"wanted ({100 * wanted:g} %)"
+        handles.append(ax.axhline(wanted, color=MUTED, linewidth=1.0, linestyle=dashes, label=label))
+    ax.set_ylim(0.0, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    _legend(ax, handles)
+    return ax
+
+
+# Designs
+
+
+def design_measure(ax: Axes, design: Design) -> Axes:
+    """Observations per unit at each covariate point, for each kind of unit.
+
+    A stem per point along a numeric covariate; bars by label for several covariates, or categorical ones, or none.
+
+    Parameters
+    ----------
+    ax : Axes
+    design : Design
+
+    Returns
+    -------
+    Axes
+    """
+    from pandas.api.types import is_numeric_dtype
+
+    points = design.groups[0].measure.points
+    one_number = points.shape[1] == 1 and is_numeric_dtype(points.iloc[:, 0])
+    if one_number and len(design.groups) <= MOST_LINES:
+        _stems(ax, design, str(points.columns[0]))
+    else:
+        _bars(ax, design)
+    return ax
+
+
+def _stems(ax: Axes, design: Design, x: str) -> None:
+    _house(ax, x, "observations per unit")
+    values = np.concatenate([g.measure.points[x].to_numpy(float) for g in design.groups])
+    step = 0.015 * (float(np.ptp(values)) or 1.0)
+    handles = []
+    for number, (group, style) in enumerate(zip(design.groups, _styles(), strict=False)):
+        # Stems of one point stand side by side, so that none hides another.
+        at = group.measure.points[x].to_numpy(float) + step * (number - (len(design.groups) - 1) / 2)
+        height = group.replicates * group.measure.weights
+        ax.vlines(at, 0.0, height, color=style["color"], linewidth=2)
+        handles += ax.plot(at, height, "o", color=style["color"], markersize=7, label=_plain(_group_label(group)))
+    ax.set_ylim(0.0, 1.08 * max(float((g.replicates * g.measure.weights).max()) for g in design.groups))
+    ax.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+    ax.margins(x=0.06)
+    _legend(ax, handles)
+
+
+def _bars(ax: Axes, design: Design) -> None:
+    rows = [
+        (number, height, ", ".join(filter(None, (_group_label(group), _values(point)))))
+        for number, group in enumerate(design.groups)
+        for point, height in zip(_records(group), group.replicates * group.measure.weights, strict=True)
+    ]
+    hidden = len(rows) - MOST_ROWS
+    rows = rows[:MOST_ROWS]
+    _house(ax, "observations per unit", "", grid="x")
+    colours = [SERIES[number % len(SERIES)] for number, _, _ in rows]
+    ax.barh(np.arange(len(rows)), [height for _, height, _ in rows], height=0.6, color=colours)
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    _row_labels(ax, [label for _, _, label in rows], f"… and {hidden} more" if hidden > 0 else "")
+
+
+def _records(group: Group) -> list[dict[str, Any]]:
+    columns = [str(c) for c in group.measure.points]
+    if not columns:
+        return [{}]
+    return [dict(zip(columns, row, strict=True)) for row in group.measure.points.itertuples(index=False)]
+
+
+def _group_label(group: Group) -> str:
+    return ", ".join(filter(None, (f"{group.count:.4g} units", _values(group.at))))
+
+
+# House style
+
+
+def _house(ax: Axes, x: str, y: str, grid: str = "y") -> None:
+    ax.set_xlabel(_plain(x), color=INK, fontsize=10)
+    ax.set_ylabel(_plain(y), color=INK, fontsize=10)
+    ax.set_facecolor(PAPER)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(MUTED)
+    ax.tick_params(colors=INK, color=MUTED, labelsize=9, length=3)
+    ax.set_axisbelow(True)
+    if grid == "x":
+        ax.xaxis.grid(True, color=FAINT, linewidth=0.6)
+    elif grid == "y":
+        ax.yaxis.grid(True, color=FAINT, linewidth=0.6)
+
+
+def _legend(ax: Axes, handles: Sequence[Line2D], y: float = 1.0) -> None:
+    """Above the axes, where it hides nothing."""
+    longest = max(len(str(h.get_label())) for h in handles)
+    ax.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0.0, y),
+        ncols=max(1, min(LEGEND_WIDTH // (longest + 7), len(handles))),
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        borderaxespad=0.4,
+        handlelength=2.2,
+        columnspacing=1.4,
+    )
+
+
+def _row_labels(ax: Axes, labels: Sequence[str], note: str) -> None:
+    """Labels of rows from the top down, and a note on what does not fit."""
+    ax.set_yticks(np.arange(len(labels)), [_plain(_short(label)) for label in labels])
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    if note:
+        ax.text(0.0, -0.22, note, transform=ax.transAxes, color=MUTED, fontsize=9, va="top")
+
+
+def _optimum_style() -> dict[str, Any]:
+    return {"marker": "*", "markersize": 15, "linestyle": "", "color": SERIES[1], "zorder": 4, "label": "optimum"}
+
+
+def _style(number: int) -> dict[str, Any]:
+    return {"color": SERIES[number % len(SERIES)], "linestyle": DASHES[number % len(DASHES)], "linewidth": 1.8}
+
+
+def _styles() -> Iterator[dict[str, Any]]:
+    return (_style(number) for number in itertools.count())
+
+
+def _mean_replicates(design: Design) -> float:
+    return design.observations / design.units
+
+
+def _values(at: Mapping[str, Any]) -> str:
+    """``dose = 0.5, arm = active``."""
+    return ", ".join(f"{name} = {f'{v:g}' if isinstance(v, (int, float, np.number)) else v}" for name, v in at.items())
+
+
+def _short(text: str, most: int = 42) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib shows as it is: a dollar starts no formula, an underscore hides nothing from a legend."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped

@@ -1,0 +1,156 @@
+"""The tables of a report: for the page as text that is ready to show, for files as data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from optdesign.costs import Cost
+from optdesign.designs import Design
+from optdesign.formula import learn
+from optdesign.optimize import ExactDesign, OptimalDesign
+from optdesign.report import words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from optdesign.study import StudyResult
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first column names its row, the others are numbers unless `text` says how many are not."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    text: int = 1
+    total: bool = False
+
+
+def plan(design: Design, unit: str, observation: str) -> Table:
+    """A row per kind of unit, or of observation, with what one unit of it does."""
+    rows = []
+    for number, group in enumerate(design.groups, start=1):
+        times = group.replicates * group.measure.weights
+        for point, at in enumerate(group.measure.points.itertuples(index=False)):
+            where = words.values({**group.at, **dict(zip(group.measure.points.columns, at, strict=True))})
+            size = [words.number(group.count), words.number(group.replicates)] if point == 0 else ["″", "″"]
+            each = words.number(times[point])
+            rows.append([f"{number}", where or "—", *size, each, words.number(group.count * times[point])])
+    observations = words.plural(observation)
+    header = [
+        "Group",
+        "Covariates",
+        words.plural(unit).capitalize(),
+        f"{observations} per {unit}".capitalize(),
+        "of them here",
+        f"{observations} in all".capitalize(),
+    ]
+    sums = ["All", "", words.number(design.units), "", "", words.number(design.observations)]
+    return Table(f"What each {unit} does, group by group", header, [*rows, sums], text=2, total=True)
+
+
+def money(best: OptimalDesign, unit: str, observation: str, currency: str) -> Table:
+    """What each group costs, by units and by observations, against the budget."""
+    cost, plan = best.cost, best.rounded.design
+    rows = []
+    for number, group in enumerate(plan.groups, start=1):
+        alone = Design(plan.layout, [group], observed=plan.observed, levels=plan.observed_levels)
+        units = alone.spend(Cost(units=cost.units))
+        total = alone.spend(cost) - cost.fixed
+        who = f"Group {number}: {words.totals(alone, unit, observation)}"
+        rows.append([who, *(words.money(v) for v in (units, total - units, total))])
+    for what, amount in (("Fixed", cost.fixed), ("Total", best.rounded.spend), ("Budget", best.budget)):
+        if amount or what != "Fixed":
+            rows.append([what, "", "", words.money(amount)])
+    rows.append(["Left over", "", "", words.money(best.budget - best.rounded.spend)])
+    header = ["", words.plural(unit).capitalize(), words.plural(observation).capitalize(), "Total"]
+    return Table(f"Money{f', in {currency}' if currency else ''}", header, rows, total=True)
+
+
+def precision(frame: pd.DataFrame) -> Table:
+    """Standard errors by order, and their ratio."""
+    header = ["two-term / leading" if c == "ratio" else str(c) for c in frame]
+    caption = "Standard errors at the plan, by order of the covariance"
+    return Table(caption, ["Coefficient", *header], _numbers(frame))
+
+
+def _numbers(frame: pd.DataFrame) -> list[list[str]]:
+    return [
+        [str(name), *(words.number(float(v)) for v in row)]
+        for name, row in zip(frame.index, frame.to_numpy(), strict=True)
+    ]
+
+
+def power(result: StudyResult) -> Table:
+    """Power at the plan by each order."""
+    rows = [[order, words.percent(value, 1)] for order, value in result.power.items()]
+    return Table("Power of the plan", ["Order", "Power"], rows)
+
+
+def coefficients(result: StudyResult) -> Table:
+    """Nominal coefficients, with the standard errors of the pilot where there was one."""
+    if result.fit is not None:
+        header = ["Coefficient", "Estimate", "Standard error"]
+        return Table("Fixed effects, as fitted to the pilot data", header, _numbers(result.fit.to_frame()))
+    best = result.best
+    encoding = learn(best.model.parsed, _reference(best))
+    values = best.nominal.beta_vector(encoding)
+    rows = [[n, words.number(float(v))] for n, v in zip(encoding.fixed_names, values, strict=True)]
+    return Table("Fixed effects, as stated in the study file", ["Coefficient", "Value"], rows)
+
+
+def components(best: OptimalDesign) -> list[Table]:
+    """A table per grouping factor: variances, standard deviations and covariances of its random effects."""
+    encoding = learn(best.model.parsed, _reference(best))
+    tables = []
+    for factor in best.model.factors:
+        names = encoding.random_names(factor)
+        matrix = best.nominal.matrix(factor, names)
+        rows = [
+            [name, words.number(float(np.sqrt(matrix[i, i]))), *(words.number(float(v)) for v in matrix[i])]
+            for i, name in enumerate(names)
+        ]
+        columns = ["Variance"] if len(names) == 1 else [f"Covariance with {name}" for name in names]
+        header = ["Random effect", "Standard deviation", *columns]
+        tables.append(Table(f"Random effects of {factor}", header, rows))
+    return tables
+
+
+def _reference(best: OptimalDesign) -> pd.DataFrame:
+    """What categorical levels refer to."""
+    return best.space.region.frame if best.nominal.reference is None else best.nominal.reference
+
+
+# Files
+
+
+def schedule(plan: ExactDesign, seed: int) -> pd.DataFrame:
+    """A row per observation, units in random order, so that it can serve as an allocation list.
+
+    Without grouping factor it is the observations that are put in random order, in a column ``run``.
+    """
+    frame = plan.to_frame()
+    rng = np.random.default_rng(seed)
+    if plan.design.layout is None:
+        shuffled = frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
+        shuffled.insert(0, "run", np.arange(1, len(frame) + 1))
+        return shuffled
+    factor = plan.design.layout.factors[0]
+    labels, unit = np.unique(frame[factor].to_numpy(), return_inverse=True)
+    place = rng.permutation(len(labels)) + 1
+    return frame.assign(**{factor: place[unit]}).sort_values(factor, kind="stable").reset_index(drop=True)
+
+
+def power_file(result: StudyResult) -> pd.DataFrame:
+    """Power along the numbers of units, the plan's own number among them."""
+    import pandas as pd
+
+    units = result.best.rounded.design.units
+    at_plan = pd.DataFrame([(units, o, p) for o, p in result.power.items()], columns=["units", "order", "power"])
+    parts = [at_plan] if result.power_curves is None else [at_plan, result.power_curves]
+    return pd.concat(parts).drop_duplicates(["units", "order"]).sort_values(["order", "units"], ignore_index=True)

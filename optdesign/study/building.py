@@ -1,0 +1,130 @@
+"""From a checked study to the objects it describes; every error gets its place in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optdesign.costs import Cost
+from optdesign.criteria import AOptimality, COptimality, Criterion, DOptimality
+from optdesign.designs import DesignSpace, Share
+from optdesign.errors import OptDesignError, SpecificationError, listed
+from optdesign.inference import WaldTest
+from optdesign.layouts import Nested
+from optdesign.measures import Candidates, Measure
+from optdesign.study.reading import Study
+from optdesign.study.tables import Candidates as CandidatesTable
+from optdesign.study.tables import Criterion as CriterionTable
+from optdesign.study.tables import Observed as ObservedTable
+from optdesign.study.tables import Span
+
+
+@contextmanager
+def placed(study: Study, *keys: str) -> Iterator[None]:
+    """Errors raised inside begin with the place of a key."""
+    try:
+        yield
+    except OptDesignError as error:
+        error.args = (f"{study.place(*keys)}: {error}",)
+        raise
+
+
+def read_frame(study: Study, name: str) -> pd.DataFrame:
+    """A CSV file beside the study file."""
+    try:
+        frame = pd.read_csv(study.beside(name))
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        reason = " ".join(str(error).split())
+        raise SpecificationError(f"'{name}' cannot be read as a CSV file with a line of names ({reason}).") from None
+    if frame.empty:
+        raise SpecificationError(f"'{name}' is empty: it needs a line of column names and at least one row.")
+    return frame
+
+
+def space_of(study: Study) -> DesignSpace:
+    """What may be chosen."""
+    table = study.tables.space
+    with placed(study, "space", "candidates"):
+        candidates = _candidates(study, table.candidates)
+    with placed(study, "space", "observed"):
+        observed = None if table.observed is None else _observed(study, table.observed)
+    factors = table.layout.nested if table.layout else study.model.factors
+    with placed(study, "space"):
+        return DesignSpace(
+            Nested(*factors) if factors else None,
+            candidates,
+            observed=observed,
+            levels=table.levels,
+            counts=table.counts,
+            replicates=table.replicates,
+            common_replicates=table.common_replicates,
+            at_most=table.at_most,
+            constraints=[Share(s.condition, s.at_least, s.at_most) for s in table.constraints],
+        )
+
+
+def _candidates(study: Study, table: CandidatesTable | None) -> Candidates:
+    if table is None:
+        return Candidates.grid()
+    if table.from_frame is None:
+        return Candidates.grid(**_values(table.grid or {}))
+    frame = read_frame(study, table.from_frame)
+    return Candidates.from_frame(frame[list(table.columns or frame.columns)])
+
+
+def _values(grid: Mapping[str, Sequence[Any] | Span]) -> dict[str, list[Any]]:
+    return {
+        name: np.linspace(given.start, given.stop, given.num).tolist() if isinstance(given, Span) else list(given)
+        for name, given in grid.items()
+    }
+
+
+def _observed(study: Study, table: ObservedTable) -> Measure:
+    if table.from_frame is None:
+        return Measure.grid(weights=table.weights, **_values(table.grid or {}))
+    frame = read_frame(study, table.from_frame)
+    aside = [name for name in (table.by, table.weights) if isinstance(name, str)]
+    columns = list(table.columns or frame.columns.drop(aside))
+    if table.by is not None:
+        frame = _row_per_unit(frame, table.by, [*columns, *aside[1:]])
+    weights = table.weights if isinstance(table.weights, str) else None
+    return Measure.from_frame(frame[[*columns, *([weights] if weights else [])]], weights)
+
+
+def _row_per_unit(frame: pd.DataFrame, by: str, columns: list[str]) -> pd.DataFrame:
+    """The first row of each unit, once it is sure that the others say the same."""
+    varies = frame.groupby(by)[columns].nunique(dropna=False).max() > 1
+    if varies.any():
+        raise SpecificationError(
+            f"{listed(varies.index[varies])} varies within '{by}', so that no one row stands for a unit: leave by = "
+            f"'{by}' out to take every row as it is, or name columns that are constant within '{by}'."
+        )
+    return frame.drop_duplicates(by)
+
+
+def cost_of(study: Study) -> Cost:
+    """What units and observations cost."""
+    return Cost(**study.tables.cost.model_dump())
+
+
+def criterion_of(study: Study) -> Criterion:
+    """What is minimised; 'c' alone is the variance of the tested coefficient."""
+    stated = study.tables.goal.criterion
+    table = stated if isinstance(stated, CriterionTable) else CriterionTable(kind=stated)
+    with placed(study, "goal", "criterion"):
+        if table.kind == "D":
+            return DOptimality(table.of)
+        if table.kind == "A":
+            return AOptimality(table.weights)
+        tested = {study.tables.test.coefficient: 1.0} if study.tables.test else {}
+        return COptimality(table.combination or tested)
+
+
+def test_of(study: Study) -> WaldTest | None:
+    """The test that the study is planned for, if any."""
+    table = study.tables.test
+    return None if table is None else WaldTest(**table.model_dump(exclude={"power"}))

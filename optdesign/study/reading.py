@@ -1,0 +1,421 @@
+"""From a TOML file to a checked study. All problems of a file are found together, each with its place."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from optdesign.costs import Cost
+from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.models import MixedModel, NominalValues
+from optdesign.study.tables import StudyFile
+
+Keys = tuple[str | int, ...]
+Problem = tuple[Keys, str]
+
+_HEADER = re.compile(r"^\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?$")
+_KEY = re.compile(r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+_STRING = re.compile(r"""("[^"]*"|'[^']*')""")
+_BARE_NAME = re.compile(r"(?<![\w.])([A-Za-z_]\w*)(?![\w.]|\s*\(|\s*=(?!=))")
+_NOT_COLUMNS = frozenset({"and", "or", "not", "in", "True", "False", "None", "if", "else", "is"})
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A study file that has been read and checked.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    text : str
+        What it says, word for word.
+    tables : StudyFile
+        What it says, table by table: ``study.tables.goal.budget``.
+
+    Examples
+    --------
+    >>> load_study("studies/epilepsy/study.toml").tables.model.family  # doctest: +SKIP
+    'poisson'
+    """
+
+    path: Path
+    text: str
+    tables: StudyFile
+
+    @property
+    def title(self) -> str:
+        """The title of the report; by default the name of the study's folder."""
+        return self.tables.report.title or self.path.resolve().parent.name
+
+    @cached_property
+    def model(self) -> MixedModel:
+        """What will be fitted."""
+        return MixedModel(**self.tables.model.model_dump())
+
+    @property
+    def factor(self) -> str | None:
+        """The grouping factor; None for a model without random terms."""
+        layout = self.tables.space.layout
+        factors = layout.nested if layout else self.model.factors
+        return factors[0] if factors else None
+
+    @property
+    def pilot(self) -> Path | None:
+        """The pilot file; None where nominal values are stated."""
+        name = self.tables.nominal.from_pilot
+        return None if name is None else self.beside(name)
+
+    @property
+    def unit(self) -> str:
+        """The word for a unit."""
+        return self.tables.report.unit or self.factor or "study"
+
+    @property
+    def observation(self) -> str:
+        """The word for an observation."""
+        return self.tables.report.observation
+
+    @property
+    def currency(self) -> str:
+        """The currency, or an empty string."""
+        return self.tables.report.currency
+
+    def beside(self, name: str) -> Path:
+        """A file named relative to the study file."""
+        return self.path.parent / name
+
+    def place(self, *keys: str | int) -> str:
+        """Where a key stands, in words: ``study.toml, line 14, [space] replicates``."""
+        return place(self.path, self.text, keys)
+
+    def __repr__(self) -> str:
+        goal = self.tables.goal
+        return f"Study('{self.title}': {self.model.formula}, budget {goal.budget:,g}, from {self.path})"
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file, without fitting or optimising anything.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TOML file; the CSV files it names are relative to it, and must be there.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    SpecificationError
+        With one line for each problem: the line of the file, the table and key, what was got and what is needed.
+
+    Examples
+    --------
+    >>> load_study("nowhere.toml")
+    Traceback (most recent call last):
+    optdesign.errors.SpecificationError: nowhere.toml: there is no such file. Give the path of a study file.
+    """
+    path = Path(path)
+    text = _text(path)
+    data = _toml(path, text)
+    try:
+        tables = StudyFile.model_validate(data)
+    except ValidationError as error:
+        _complain(path, text, _validation_problems(error.errors(include_url=False), data))
+    study = Study(path, text, tables)
+    _complain(path, text, list(_contradictions(study)))
+    return study
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise SpecificationError(f"{path}: there is no such file. Give the path of a study file.") from None
+    except UnicodeDecodeError:
+        raise SpecificationError(f"{path}: is not a text file in UTF-8. A study file is written in TOML.") from None
+    except OSError as error:
+        raise SpecificationError(f"{path}: cannot be read ({error.strerror}). Give the path of a study file.") from None
+
+
+def _toml(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reason, _, at = str(error).rpartition(" (at ")
+        where = at.rstrip(")") if reason else "somewhere"
+        raise SpecificationError(
+            f"{path.name}, {where}: {reason or error}. The file must be TOML: text in quotes, lists in [ ], tables in "
+            "{ } on one line, a decimal point in numbers."
+        ) from None
+
+
+def _complain(path: Path, text: str, problems: list[Problem]) -> None:
+    """`SpecificationError` with a line for each problem; nothing where there is none."""
+    if problems:
+        lines = {f"{place(path, text, keys)}: {message}": None for keys, message in problems}
+        raise SpecificationError("\n".join(lines))
+
+
+# Where things stand ---------------------------------------------------------------------------------------------------
+
+
+def place(path: Path, text: str, keys: Keys) -> str:
+    """A key in words, with the line of the closest enclosing key that the text spells out."""
+    lines = _lines(text)
+    known = [line for end in range(len(keys), 0, -1) if (line := lines.get(keys[:end]))]
+    table, *rest = keys or ("",)
+    named = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in rest).lstrip(".")
+    words = [path.name, *([f"line {known[0]}"] if known else [])]
+    return ", ".join(words) + (f", [{table}] {named}".rstrip() if keys else "")
+
+
+def _lines(text: str) -> dict[Keys, int]:
+    """Line of every table header and key. Keys inside an inline table share the line of the key before it."""
+    lines: dict[Keys, int] = {}
+    table: Keys = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = _parts(header[1])
+            if line.lstrip().startswith("[["):
+                table = (*table, sum(1 for keys in lines if keys[:-1] == table and isinstance(keys[-1], int)))
+            lines.setdefault(table, number)
+        elif key := _KEY.match(line):
+            lines.setdefault((*table, *_parts(key[1])), number)
+    return lines
+
+
+def _parts(dotted: str) -> Keys:
+    return tuple(part.strip("\"'") for part in _PART.findall(dotted))
+
+
+# What pydantic found, in our words ------------------------------------------------------------------------------------
+
+
+def _validation_problems(errors: list[ErrorDetails], data: Mapping[str, Any]) -> list[Problem]:
+    """One problem for each place. Of a value that fits none of several forms, only the closest form is named."""
+    found: dict[Keys, ErrorDetails] = {}
+    for error in errors:
+        found.setdefault(_path(error, data), error)
+    deepest = [keys for keys in found if not any(keys == other[: len(keys)] and keys != other for other in found)]
+    return [(keys, _message(keys, found[keys])) for keys in deepest]
+
+
+def _path(error: ErrorDetails, data: Any) -> Keys:
+    """The error's place in the data: its location without the names of the forms that were tried."""
+    keys: list[str | int] = []
+    for part in error["loc"]:
+        inside = isinstance(data, (dict, list)) and part in (data if isinstance(data, dict) else range(len(data)))
+        if inside:
+            keys.append(part)
+            data = data[part]
+    return (*keys, error["loc"][-1]) if error["type"] == "missing" else tuple(keys)
+
+
+def _message(keys: Keys, error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        known = list(_table_at(keys[:-1]).model_fields)
+        what = "table" if len(keys) == 1 else "key"
+        return f"unknown {what} '{keys[-1]}'.{nearest(str(keys[-1]), known)} Known here: {listed(known)}."
+    if error["type"] == "missing":
+        return f"is missing: add {_needed(keys)}."
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"got {error['input']!r}, needed {_needed(keys)}."
+
+
+def _table_at(keys: Keys) -> type[BaseModel]:
+    """The table of the schema that the keys lead to."""
+    table: type[BaseModel] = StudyFile
+    for key in keys:
+        if key in table.model_fields:
+            table = next(_tables_in(table.model_fields[str(key)].annotation), table)
+    return table
+
+
+def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _tables_in(inner)
+
+
+def _needed(keys: Keys) -> str:
+    """Description of the innermost described key."""
+    for end in range(len(keys), 0, -1):
+        fields = _table_at(keys[: end - 1]).model_fields
+        if keys[end - 1] in fields:
+            return str(fields[str(keys[end - 1])].description)
+    return "a value that the key accepts"
+
+
+# Parts that contradict each other -------------------------------------------------------------------------------------
+
+
+def _contradictions(study: Study) -> Iterator[Problem]:
+    """What is wrong although every key on its own is fine; cheap checks only."""
+    tables = study.tables
+    if broken := list(_unbuildable(MixedModel, "model", tables.model.model_dump())):
+        yield from broken
+        return
+    files = _Files(study)
+    yield from files.problems
+    yield from _nominal_problems(study, files.pilot)
+    yield from _column_problems(study, files)
+    yield from _factor_problems(study)
+    yield from _unbuildable(Cost, "cost", tables.cost.model_dump())
+
+
+def _unbuildable(kind: type, table: str, keywords: Mapping[str, Any]) -> Iterator[Problem]:
+    """The first keyword with which an object cannot be made, taking one after the other."""
+    given: dict[str, Any] = {}
+    for key, value in keywords.items():
+        given[key] = value
+        try:
+            kind(**given)
+        except SpecificationError as error:
+            yield (table, key), str(error)
+            return
+
+
+class _Files:
+    """Column names of the CSV files that a study names; None where there is no file or it cannot be used."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.problems: list[Problem] = []
+        space = study.tables.space
+        self.pilot = self._header(("nominal", "from_pilot"), study.tables.nominal.from_pilot)
+        self.candidates = self._covariates("candidates", space.candidates)
+        self.observed = self._covariates("observed", space.observed)
+
+    def _header(self, keys: Keys, name: str | None) -> list[str] | None:
+        if name is None:
+            return None
+        try:
+            return header(self.study.beside(name))
+        except SpecificationError as error:
+            self.problems.append((keys, str(error)))
+            return None
+
+    def _covariates(self, key: str, table: Any) -> list[str] | None:
+        """Covariates that candidates or observed give; None where that cannot be told."""
+        if table is None:
+            return []
+        if table.grid is not None:
+            return list(table.grid)
+        columns = self._header(("space", key, "from_frame"), table.from_frame)
+        if columns is None:
+            return None
+        for used in ("columns", "by", "weights"):
+            named = getattr(table, used, None) or ()
+            for name in (named,) if isinstance(named, str) else named:
+                if name not in columns:
+                    self.problems.append((("space", key, used), _no_column(name, columns, table.from_frame)))
+        aside = {getattr(table, "by", None), getattr(table, "weights", None)}
+        return list(table.columns) if table.columns else [c for c in columns if c not in aside]
+
+
+def header(path: Path) -> list[str]:
+    """Column names of a CSV file that has at least one row under them."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for _, row in zip(range(2), (r for r in csv.reader(file) if r), strict=False)]
+    except FileNotFoundError:
+        raise SpecificationError(f"there is no file '{path}'. Paths are relative to the study file.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SpecificationError(f"'{path}' cannot be read as CSV text in UTF-8 ({error}).") from None
+    if len(rows) < 2:
+        raise SpecificationError(f"'{path}' is empty: it needs a line of column names and at least one row.")
+    return rows[0]
+
+
+def _no_column(name: str, columns: list[str], where: str) -> str:
+    return f"'{name}' is not a column of '{where}': {listed(columns)}.{nearest(name, columns)}"
+
+
+def _nominal_problems(study: Study, pilot: list[str] | None) -> Iterator[Problem]:
+    nominal, model = study.tables.nominal, study.model
+    if nominal.from_pilot is not None:
+        needed = {column for factor in model.factors for column in factor.split(":")} | set(_names(model.formula))
+        for name in sorted(needed - set(pilot)) if pilot else ():
+            yield ("model", "formula"), _no_column(name, pilot or [], nominal.from_pilot)
+        return
+    yield from _unbuildable(NominalValues, "nominal", nominal.model_dump(exclude={"from_pilot"}))
+    for factor in model.factors:
+        if factor not in nominal.covariance:
+            yield (
+                ("nominal", "covariance"),
+                f"grouping factor '{factor}' has no nominal covariance: add covariance = {{ {factor} = … }}.",
+            )
+    for factor in nominal.covariance:
+        if factor not in model.factors:
+            yield (
+                ("nominal", "covariance", factor),
+                f"'{factor}' is not a grouping factor of the formula: {listed(model.factors)}."
+                f"{nearest(factor, model.factors)}",
+            )
+
+
+def _names(expression: str) -> list[str]:
+    """Column names that an expression uses for certain: no functions, attributes, keyword arguments or text."""
+    quoted = re.findall(r"`([^`]+)`", expression)
+    plain = re.sub(r"`[^`]+`", " ", _STRING.sub(" ", expression))
+    return [*quoted, *(name for name in _BARE_NAME.findall(plain) if name not in _NOT_COLUMNS)]
+
+
+def _column_problems(study: Study, files: _Files) -> Iterator[Problem]:
+    """Every column that is used must be chosen or observed, and not both."""
+    if files.candidates is None or files.observed is None:
+        return
+    known = [*files.candidates, *files.observed]
+    both = sorted(set(files.candidates) & set(files.observed))
+    if both:
+        yield ("space", "observed"), f"{listed(both)} cannot be both chosen and observed: leave it out of one."
+    for keys, name in _uses(study):
+        if name not in known:
+            yield (
+                keys,
+                f"uses the column '{name}', which [space] neither offers as candidates nor lists as observed; it has "
+                f"{listed(known)}.{nearest(name, known)}",
+            )
+
+
+def _uses(study: Study) -> Iterator[tuple[Keys, str]]:
+    """Every use of a covariate: the key that uses it, and its name."""
+    tables, parsed = study.tables, study.model.parsed
+    random = [name for terms in parsed.random.values() for term in terms for name in _names(term)]
+    yield from ((("model", "formula"), name) for name in dict.fromkeys([*_names(parsed.fixed), *random]))
+    for key in ("size", "offset"):
+        if isinstance(getattr(tables.model, key), str):
+            yield ("model", key), getattr(tables.model, key)
+    yield from ((("space", "levels", name), name) for name in tables.space.levels)
+    for at, share in enumerate(tables.space.constraints):
+        yield from ((("space", "constraints", at), name) for name in _names(share.condition))
+    prices = {("units", factor): price for factor, price in tables.cost.units.items()}
+    for keys, price in {**prices, ("observation",): tables.cost.observation}.items():
+        yield from ((("cost", *keys), name) for name in (_names(price) if isinstance(price, str) else ()))
+
+
+def _factor_problems(study: Study) -> Iterator[Problem]:
+    """Every factor that is named must be one of the layout."""
+    tables = study.tables
+    factors = tables.space.layout.nested if tables.space.layout else study.model.factors
+    named: list[tuple[Keys, str]] = [(("space", "levels", c), f) for c, f in tables.space.levels.items()]
+    named += [(("space", "counts", factor), factor) for factor in tables.space.counts]
+    named += [(("cost", "units", factor), factor) for factor in tables.cost.units]
+    for keys, factor in named:
+        if factor not in factors:
+            yield keys, f"'{factor}' is not a grouping factor: {listed(factors)}.{nearest(factor, factors)}"

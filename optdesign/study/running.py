@@ -1,0 +1,271 @@
+"""The steps from a study to its result."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from optdesign import formula as formulas
+from optdesign.covariance import coefficient_index, covariance
+from optdesign.errors import (
+    AsymptoticRegimeWarning,
+    InfeasibleBudgetError,
+    NotEstimableError,
+    OptDesignError,
+    SpecificationError,
+    listed,
+)
+from optdesign.fit import Fit, fit
+from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample_size
+from optdesign.models import NominalValues
+from optdesign.optimize import OptimalDesign, optimize
+from optdesign.optimize.problem import make_problem
+from optdesign.optimize.profile import budget_line, criterion_surface
+from optdesign.study.building import cost_of, criterion_of, placed, read_frame, space_of, test_of
+from optdesign.study.reading import Study
+from optdesign.study.result import StudyResult
+from optdesign.study.words import plural
+
+if TYPE_CHECKING:
+    from optdesign.costs import Cost
+    from optdesign.criteria import Criterion
+    from optdesign.designs import DesignSpace
+
+logger = logging.getLogger(__name__)
+
+#: Points of each curve, and of each side of the surface.
+CURVE, SIDE, LINE = 41, 25, 12
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A study as the objects that `optimize` takes."""
+
+    study: Study
+    fit: Fit | None
+    nominal: NominalValues
+    space: DesignSpace
+    criterion: Criterion
+    cost: Cost
+    test: WaldTest | None
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """Arguments of `optimize`, and of `make_problem`."""
+        goal = self.study.tables.goal
+        return self.study.model, self.nominal, self.space, self.criterion, self.cost, goal.budget, goal.order
+
+
+def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
+    """The result of a study. Python warnings become entries of its `warnings`."""
+    start = time.perf_counter()
+    with _collected() as regime:
+        question = ask(study, progress)
+        progress("finding the best design")
+        with explained(question):
+            best = optimize(*question.parts)
+        progress("working out what the plan can show")
+        precision = _precision(best)
+        tested = _Tested.of(question, best, [name for name in precision if name != "ratio"])
+        progress("looking around the optimum")
+        line, surface = _around(best)
+    notes = [*best.warnings, *(question.fit.notes if question.fit else ())]
+    # Most regime warnings are in best.warnings already, word for word.
+    notes += [text for text in regime if not any(text in note for note in notes)]
+    return StudyResult(
+        study,
+        question.fit,
+        best,
+        precision,
+        tested.power,
+        tested.curves,
+        tested.needed,
+        line,
+        surface,
+        tuple(dict.fromkeys([*notes, *tested.notes])),
+        time.perf_counter() - start,
+    )
+
+
+@contextmanager
+def _collected() -> Iterator[list[str]]:
+    """Texts of the regime warnings raised inside; other warnings go to the log."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield texts
+    for warning in caught:
+        if issubclass(warning.category, AsymptoticRegimeWarning):
+            texts.append(str(warning.message))
+        else:
+            logger.debug("%s: %s", warning.category.__name__, warning.message)
+
+
+def ask(study: Study, progress: Callable[[str], None]) -> Question:
+    """The study's parts, with the pilot fitted."""
+    pilot = None
+    table = study.tables.nominal
+    if table.from_pilot is not None:
+        progress(f"fitting {table.from_pilot}")
+        with placed(study, "nominal", "from_pilot"):
+            pilot = fit(study.model, read_frame(study, table.from_pilot))
+            nominal = pilot.nominal_values()
+    else:
+        nominal = NominalValues(table.beta or (), table.covariance, table.dispersion)
+    question = Question(study, pilot, nominal, space_of(study), criterion_of(study), cost_of(study), test_of(study))
+    _check_names(question)
+    return question
+
+
+def _check_names(question: Question) -> None:
+    """Coefficients and nominal values must belong to the model; here, because their place is known here."""
+    study, model = question.study, question.study.model
+    region = question.space.region.frame
+    nominal = question.nominal.referring_to(region)
+    with placed(study, "model", "formula"):
+        encoding = formulas.learn(model.parsed, region if nominal.reference is None else nominal.reference)
+    with placed(study, "nominal", "beta"):
+        nominal.beta_vector(encoding)
+    for factor in model.factors:
+        with placed(study, "nominal", "covariance", factor):
+            nominal.matrix(factor, encoding.random_names(factor))
+    with placed(study, "goal", "criterion"):
+        question.criterion.bind(encoding.fixed_names, encoding.aliases)
+    with placed(study, "test", "coefficient"):
+        if question.test is not None:
+            coefficient_index(question.test.coefficient, encoding.fixed_names, encoding.aliases)
+
+
+def cheapest_price(question: Question) -> float:
+    """Price of the cheapest design within the bounds, fixed cost included; checks all that can be without a search."""
+    with explained(question):
+        problem = make_problem(*question.parts)
+        problem.require_affordable()
+    return problem.cheapest() + question.cost.fixed
+
+
+@contextmanager
+def explained(question: Question) -> Iterator[None]:
+    """Errors raised inside name the place in the file where the remedy goes."""
+    study = question.study
+    try:
+        yield
+    except InfeasibleBudgetError as error:
+        error.args = (f"{study.place('goal', 'budget')}: {error}",)
+        raise
+    except NotEstimableError as error:
+        error.args = (f"{study.place('space', 'candidates')}: {error}{_missing_candidates(question)}",)
+        raise
+    except OptDesignError as error:
+        error.args = (f"{study.path.name}: {error}",)
+        raise
+
+
+def _missing_candidates(question: Question) -> str:
+    """Covariates of the model that the candidates offer at one value only, and the values that the pilot has."""
+    points = question.space.candidates.points
+    sentences = []
+    for name in points.columns.intersection(sorted(question.study.model.covariates)):
+        if points[name].nunique() == 1:
+            value = points[name].iloc[0]
+            sentences.append(f" The candidates have '{name}' at {value!r} only.{_others(question, name, value)}")
+    return "".join(sentences)
+
+
+def _others(question: Question, name: str, value: object) -> str:
+    if question.fit is None or name not in question.fit.data:
+        return f" Add points with another value of '{name}'."
+    seen = [v for v in question.fit.data[name].unique() if v != value]
+    return f" Missing, and seen in the pilot: {listed(seen[:6])}." if seen else ""
+
+
+def _precision(best: OptimalDesign) -> pd.DataFrame:
+    """Standard errors of the plan by order, and the ratio of the two-term to the leading ones."""
+    further = ["exact"] if best.model.is_gaussian else ["averaged"]
+    orders = dict.fromkeys(["leading", "two-term", *further, best.order])
+    found = {order: covariance(best.model, best.nominal, best.rounded.design, order) for order in orders}
+    frame = pd.DataFrame(
+        {order: cov.standard_errors for order, cov in found.items()},
+        index=pd.Index(found["two-term"].names, name="coefficient"),
+    )
+    return frame.assign(ratio=frame["two-term"] / frame["leading"])
+
+
+@dataclass(frozen=True, eq=False)
+class _Tested:
+    """What a test can show at the plan."""
+
+    power: dict[str, float]
+    curves: pd.DataFrame | None
+    needed: SampleSize | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, question: Question, best: OptimalDesign, orders: list[str]) -> _Tested:
+        """Nothing, without a test."""
+        test, design = question.test, best.rounded.design
+        if test is None:
+            return cls({}, None, None, ())
+        at = (best.model, best.nominal, design, test)
+        with placed(question.study, "test"):
+            powers = {order: power(*at, order) for order in orders}
+        wanted = question.study.tables.test.power if question.study.tables.test else None
+        needed, notes = _needed(question, best, powers[best.order], wanted)
+        curves = power_curve(*at, _counts(best, needed), orders)
+        return cls(powers, curves, needed, notes)
+
+
+def _needed(
+    question: Question, best: OptimalDesign, reached: float, wanted: float | None
+) -> tuple[SampleSize | None, tuple[str, ...]]:
+    """Units for the power wanted, and a note where the plan has less."""
+    if wanted is None or question.test is None:
+        return None, ()
+    short = f"The power at the plan is {reached:.3f}, below the {wanted:g} wanted"
+    solve_for = question.study.factor or "replicates"
+    try:
+        needed = sample_size(
+            best.model, best.nominal, best.rounded.design, question.test, wanted, solve_for, best.order
+        )
+    except SpecificationError as error:
+        return None, (f"{short}, and no number of units reaches it: {error}",)
+    return needed, () if reached >= wanted else (f"{short}. {_remedy(question, needed)}",)
+
+
+def _remedy(question: Question, needed: SampleSize) -> str:
+    """What would reach the power wanted."""
+    study = question.study
+    what = plural(study.unit if study.factor else study.observation)
+    money = f"{needed.design.spend(question.cost):,.0f} {study.currency}".strip()
+    return f"{needed.count} {what} in the plan's proportions reach it, for about {money}."
+
+
+def _counts(best: OptimalDesign, needed: SampleSize | None) -> list[float]:
+    """Numbers of units for the power curves, from a fifth of the plan to well beyond what is needed."""
+    design = best.rounded.design
+    size = design.units if design.layout else design.observations
+    highest = 1.5 * max(size, min(needed.count, 10 * size) if needed else size)
+    counts = np.unique(np.append(np.linspace(0.2 * size, highest, CURVE).round(), size))
+    return [float(count) for count in counts[counts >= 2]]
+
+
+def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """The budget line and the criterion's surface; neither without units."""
+    design = best.design
+    if design.layout is None:
+        return None, None
+    mean = design.observations / design.units
+    low, high = best.space.replicate_bounds
+    first, last = max(1.0, np.ceil(low)), max(1.0, min(np.floor(high), np.ceil(3.0 * mean) + 2.0))
+    sizes = np.unique(np.linspace(first, last, LINE).round())
+    units = np.linspace(0.5, 1.5, SIDE) * design.units
+    lengths = np.linspace(max(1.0, 0.4 * mean), 2.0 * mean, SIDE)
+    return budget_line(best, sizes.tolist()), criterion_surface(best, units.tolist(), lengths.tolist())

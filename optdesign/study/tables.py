@@ -1,0 +1,302 @@
+"""The tables of a study file, key by key; the JSON schema that editors read is made from them.
+
+Each description is a noun phrase that says what is needed, because it ends the message about a wrong value.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Bound = Annotated[float, Field(ge=0)]
+Bounds = Annotated[tuple[Bound, Bound], Field(strict=False)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)] | str
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
+Value = bool | int | Number | str
+Row = Annotated[tuple[Number, ...], Field(strict=False)]
+
+
+class Table(BaseModel):
+    """A table of the study file: unknown keys are errors, and text is not taken for a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _given(table: Table) -> list[str]:
+    return [f"'{key}'" for key in type(table).model_fields if key in table.model_fields_set]
+
+
+class Model(Table):
+    """What will be fitted."""
+
+    formula: Name = Field(
+        description="a formula as in lme4, with random terms in parentheses: 'y ~ x + (1 + x | group)'"
+    )
+    family: Name = Field("gaussian", description="one of 'gaussian', 'bernoulli', 'binomial', 'poisson'")
+    link: Name | None = Field(None, description="the name of a link, such as 'log'; the canonical link by default")
+    size: Annotated[int, Field(ge=1)] | Name | None = Field(
+        None, description="trials per observation of a binomial response, a whole number or the name of a column"
+    )
+    offset: Name | None = Field(None, description="the name of a column added to the linear predictor")
+
+
+class Nominal(Table):
+    """What is believed today: fitted from a pilot file, or stated."""
+
+    from_pilot: Name | None = Field(
+        None, description="the name of a CSV file beside the study file, a row per observation, to fit the model to"
+    )
+    beta: dict[str, Number] | Annotated[tuple[Number, ...], Field(strict=False)] | None = Field(
+        None,
+        description="a table of coefficients, { Intercept = 1.5, x = -0.3 }, or a list in the order of the model, "
+        "of finite numbers on the scale of the linear predictor",
+    )
+    covariance: dict[str, Number | Annotated[tuple[Row, ...], Field(strict=False)]] = Field(
+        {},
+        description="a table with a finite covariance matrix for each grouping factor, { group = [[0.3, 0.0], "
+        "[0.0, 0.1]] }; a number will do for a random intercept",
+    )
+    dispersion: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        1.0, description="a positive number, the residual variance of a Gaussian response"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Nominal:
+        if (self.from_pilot is None) == (self.beta is None):
+            raise ValueError("give either from_pilot = 'file.csv', or beta = … (with covariance and dispersion).")
+        if self.from_pilot is not None and len(self.model_fields_set) > 1:
+            raise ValueError(f"from_pilot fits all values, so nothing else may be stated; got {', '.join(_given(self))}.")
+        return self
+
+
+class Span(Table):
+    """Evenly spaced values."""
+
+    start: Number = Field(description="the first value, a finite number")
+    stop: Number = Field(description="the last value, a finite number")
+    num: Annotated[int, Field(ge=2)] = Field(description="how many values, a whole number of at least 2")
+
+
+Grid = dict[str, Annotated[tuple[Value, ...], Field(strict=False, min_length=1)] | Span]
+
+
+class Candidates(Table):
+    """The covariate points that may be chosen."""
+
+    grid: Grid | None = Field(
+        None,
+        description="a table with finite values for each covariate, { arm = ['a', 'b'], dose = { start = 0, stop = 1, "
+        "num = 101 } }, all combinations of which may be used",
+    )
+    from_frame: Name | None = Field(
+        None, description="the name of a CSV file beside the study file, a row per point that may be used"
+    )
+    columns: Names | None = Field(None, description="a list of columns of that file; all by default")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Candidates:
+        if (self.grid is None) == (self.from_frame is None):
+            raise ValueError("give either grid = { … } or from_frame = 'file.csv'.")
+        return self
+
+
+class Observed(Table):
+    """The law of covariates that are observed, not chosen."""
+
+    from_frame: Name | None = Field(
+        None, description="the name of a CSV file beside the study file, whose rows are the law"
+    )
+    columns: Names | None = Field(None, description="a list of columns of that file; all others by default")
+    by: Name | None = Field(
+        None, description="a column that names units: each of its values then counts as one row of the law"
+    )
+    grid: Grid | None = Field(
+        None, description="a table with finite values for each covariate, whose combinations are the law"
+    )
+    weights: Name | Row | None = Field(
+        None, description="a column of the file, or a list of numbers, one per combination of the grid; equal by default"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Observed:
+        if (self.grid is None) == (self.from_frame is None):
+            raise ValueError("give either from_frame = 'file.csv' or grid = { … }.")
+        if self.grid is not None and (self.columns or self.by or isinstance(self.weights, str)):
+            raise ValueError("columns, by and a weights column belong to from_frame, not to grid.")
+        if self.from_frame is not None and isinstance(self.weights, tuple):
+            raise ValueError("weights of from_frame is the name of a column of the file.")
+        return self
+
+
+class Layout(Table):
+    """How the units of the grouping factors lie to each other."""
+
+    nested: Names = Field(description="a list of grouping factors, outermost first, as in { nested = ['clinic'] }")
+
+
+class Share(Table):
+    """A bound on the share of units, or of observations, at which a condition holds."""
+
+    condition: Name = Field(description="an expression in the candidate columns, such as \"arm == 'control'\"")
+    at_least: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="the smallest share, between 0 and 1")
+    at_most: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="the largest share, between 0 and 1")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Share:
+        if self.at_least > self.at_most:
+            raise ValueError(f"at_least = {self.at_least:g} is above at_most = {self.at_most:g}: exchange them.")
+        return self
+
+
+class Space(Table):
+    """What may be chosen."""
+
+    layout: Layout | None = Field(
+        None, description="a table { nested = ['group'] }; by default the grouping factor of the formula"
+    )
+    candidates: Candidates | None = Field(
+        None, description="a table with grid = { … } or from_frame = 'file.csv', the points that may be used"
+    )
+    observed: Observed | None = Field(
+        None, description="a table with from_frame = 'file.csv' or grid = { … }, the law of what is not chosen"
+    )
+    levels: dict[str, Name] = Field(
+        {}, description="a table { covariate = 'factor' } of the covariates that are constant within a unit"
+    )
+    counts: dict[str, Bound | Bounds] = Field(
+        {}, description="a table { factor = [lowest, highest] } or { factor = number } of units in all"
+    )
+    replicates: Bound | Bounds = Field(
+        (1.0, float("inf")),
+        description="a number or a pair [lowest, highest], not negative: observations per unit",
+        # JSON has no infinity, so that the schema states no default here.
+        json_schema_extra=lambda schema: schema.pop("default", None),
+    )
+    common_replicates: bool = Field(
+        False, description="true or false: whether all kinds of unit must have the same number of observations"
+    )
+    at_most: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="a whole number of at least 1: how often one point may be used within a unit"
+    )
+    constraints: Annotated[tuple[Share, ...], Field(strict=False)] = Field(
+        (), description="a list of tables { condition = \"arm == 'control'\", at_least = 0.3 }"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Space:
+        for what, bounds in {"replicates": self.replicates, **self.counts}.items():
+            if isinstance(bounds, tuple) and bounds[0] > bounds[1]:
+                raise ValueError(f"the bounds of {what} are [{bounds[0]:g}, {bounds[1]:g}]: the lowest comes first.")
+        return self
+
+
+class Cost(Table):
+    """What units and observations cost, all in one currency."""
+
+    units: dict[str, Price] = Field(
+        {},
+        description="a table { factor = price } with the price of one unit: a number, or an expression in unit-level "
+        "covariates such as \"900 + 400*(arm == 'active')\"; not negative",
+    )
+    observation: Price = Field(0.0, description="the price of one observation, a number or an expression; not negative")
+    cell: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="the price of one observed cell of a crossed layout, a number; not negative"
+    )
+    fixed: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="the price of having the study at all, a number; not negative"
+    )
+
+
+class Criterion(Table):
+    """The criterion with its options."""
+
+    kind: Literal["D", "A", "c"] = Field(description="'D', 'A' or 'c'")
+    of: Names | None = Field(None, description="a list of the coefficients that a D-criterion is about")
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
+        None, description="a table { coefficient = weight } of an A-criterion, not negative"
+    )
+    combination: dict[str, Number] | None = Field(
+        None, description="a table { coefficient = number } of a c-criterion"
+    )
+
+    @model_validator(mode="after")
+    def _own_options(self) -> Criterion:
+        allowed = {"D": "of", "A": "weights", "c": "combination"}[self.kind]
+        odd = self.model_fields_set - {"kind", allowed}
+        if odd:
+            raise ValueError(f"kind = '{self.kind}' takes the option '{allowed}', not {', '.join(sorted(odd))}.")
+        return self
+
+
+class Goal(Table):
+    """What is wanted, and the money there is."""
+
+    criterion: Literal["D", "A", "c"] | Criterion = Field(
+        description="'D', 'A' or 'c', or a table such as { kind = 'c', combination = { treat = 1.0 } }; 'c' alone is "
+        "the coefficient of [test]"
+    )
+    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        description="a positive finite number, in the currency of [cost]"
+    )
+    order: Literal["leading", "two-term", "averaged", "exact"] = Field(
+        "two-term", description="the approximation of the covariance: 'leading', 'two-term', 'averaged' or 'exact'"
+    )
+
+
+class Test(Table):
+    """The test that the study is planned for."""
+
+    coefficient: Name = Field(description="the name of a coefficient, or of its one-column term")
+    null: Number = Field(0.0, description="the coefficient's value under the null hypothesis, a finite number")
+    alternative: Literal["two-sided", "greater", "less"] = Field(
+        "two-sided", description="'two-sided', 'greater' or 'less'"
+    )
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="the level of the test, between 0 and 1")
+    df: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto", description="'auto', or a positive number of degrees of freedom; inf for the normal distribution"
+    )
+    power: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="the power wanted, between 0 and 1"
+    )
+
+
+class Report(Table):
+    """How results are worded."""
+
+    title: Name | None = Field(None, description="the title of the report, text; the name of the folder by default")
+    unit: Name | None = Field(None, description="the word for a unit, such as 'patient'; the factor by default")
+    observation: Name = Field("observation", description="the word for an observation, such as 'visit'")
+    currency: str = Field("", description="the currency, such as 'EUR'")
+    seed: int = Field(0, description="a whole number: the seed of everything random, kept with the plan")
+
+
+class StudyFile(Table):
+    """A study: what will be fitted, what is believed, what may be chosen, what it costs, what is wanted."""
+
+    model: Model = Field(description="the table [model]")
+    nominal: Nominal = Field(description="the table [nominal]")
+    space: Space = Field(Space(), description="the table [space]")
+    cost: Cost = Field(description="the table [cost]")
+    goal: Goal = Field(description="the table [goal]")
+    test: Test | None = Field(None, description="the table [test]")
+    report: Report = Field(Report(), description="the table [report]")
+
+    @model_validator(mode="after")
+    def _c_of_something(self) -> StudyFile:
+        kind = self.goal.criterion if isinstance(self.goal.criterion, str) else self.goal.criterion.kind
+        stated = isinstance(self.goal.criterion, Criterion) and self.goal.criterion.combination
+        if kind == "c" and not stated and self.test is None:
+            raise ValueError(
+                "[goal] criterion = 'c' is about the coefficient of [test], which is missing: add the table, or write "
+                "criterion = { kind = 'c', combination = { coefficient = 1.0 } }."
+            )
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of study files, for editors."""
+    schema = StudyFile.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "optdesign study file"}

@@ -1,0 +1,166 @@
+"""Studies and plans in plain language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from optdesign.study.reading import Study
+from optdesign.study.result import StudyResult, groups_of
+
+if TYPE_CHECKING:
+    from optdesign.designs import DesignSpace
+
+
+def plural(word: str) -> str:
+    """The plural of an English noun, by the regular rules.
+
+    >>> plural("patient"), plural("study"), plural("branch")
+    ('patients', 'studies', 'branches')
+    """
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith(("s", "x", "z", "ch", "sh")) else f"{word}s"
+
+
+def counted(number: float, word: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "visit"), counted(2.5, "visit")
+    ('1 visit', '2.5 visits')
+    """
+    return f"{number:,.6g} {word if number == 1 else plural(word)}"
+
+
+def money(amount: float, currency: str) -> str:
+    """An amount with its currency; cents only where there are any."""
+    digits = 0 if abs(amount - round(amount)) < 0.005 else 2
+    return f"{amount:,.{digits}f} {currency}".strip()
+
+
+def values(at: Mapping[str, Any]) -> str:
+    """Covariate values in a row.
+
+    >>> values({"arm": "a", "dose": 0.25})
+    'arm a, dose 0.25'
+    """
+    return ", ".join(f"{name} {_short(value)}" for name, value in at.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def schedule(points: list[dict[str, Any]]) -> str:
+    """Points of a unit with their times; one covariate is named once.
+
+    >>> schedule([{"at": {"day": 0}, "times": 1.0}, {"at": {"day": 9}, "times": 2.0}])
+    'day 0, 9 ×2'
+    """
+    if not points or not points[0]["at"]:
+        return ""
+    names = list(points[0]["at"])
+    lead = f"{names[0]} " if len(names) == 1 else ""
+    texts = [_short(p["at"][names[0]]) if lead else f"({values(p['at'])})" for p in points]
+    times = ["" if p["times"] == 1 else f" ×{p['times']:.4g}" for p in points]
+    return lead + ", ".join(f"{text}{many}" for text, many in zip(texts, times, strict=True))
+
+
+def describe(study: Study, space: DesignSpace) -> Iterator[str]:
+    """What a study asks for, in sentences."""
+    tables = study.tables
+    link = study.model.link_function.name
+    yield f"Fitted will be {study.model.formula}, a {study.model.family} response with {link} link."
+    source = tables.nominal.from_pilot
+    yield "Nominal values are " + (f"fitted from {source}." if source else "stated in the study file.")
+    yield from _choices(study, space)
+    goal = tables.goal
+    kind = goal.criterion if isinstance(goal.criterion, str) else goal.criterion.kind
+    yield (
+        f"Wanted is the {kind}-optimal design that {money(goal.budget, study.currency)} buys, by the {goal.order} "
+        "covariance."
+    )
+    if tables.test is not None:
+        aim = f" with power {tables.test.power:g}" if tables.test.power else ""
+        yield f"It will test {tables.test.coefficient} ({tables.test.alternative}, level {tables.test.alpha:g}){aim}."
+
+
+def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
+    points = space.candidates.points
+    for name in points:
+        level = f"per {study.unit}" if name in space.levels else f"per {study.observation}"
+        distinct = list(dict.fromkeys(points[name].tolist()))
+        shown = ", ".join(_short(v) for v in distinct) if len(distinct) <= 8 else f"{len(distinct)} values"
+        between = "" if len(distinct) <= 8 else f" from {_short(min(distinct))} to {_short(max(distinct))}"
+        yield f"Chosen {level} is {name}: {shown}{between}."
+    if study.factor is not None:
+        yield f"Chosen is the number of {plural(study.unit)}, {_range(space.count_bounds(study.factor))}."
+    per = f" per {study.unit}" if study.factor else ""
+    yield f"Chosen is the number of {plural(study.observation)}{per}, {_range(space.replicate_bounds)}."
+    if space.observed is not None:
+        names = ", ".join(space.observed.points)
+        yield f"Observed, not chosen, is {names}, with {len(space.observed.points)} different values in its law."
+    for share in space.constraints:
+        yield f"The share with {share.condition} is between {share.at_least:g} and {share.at_most:g}."
+
+
+def _range(bounds: tuple[float, float]) -> str:
+    low, high = bounds
+    if low == high:
+        return f"fixed at {low:g}"
+    return f"{low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
+
+
+def certificate(result: StudyResult) -> Iterator[str]:
+    """What is proved about the plan, in sentences."""
+    bound, plan = result.best.certificate.efficiency_bound, result.best.rounded.efficiency_bound
+    yield (
+        f"The continuous optimum has an efficiency of at least {bound:.6f}: no design within the bounds and the budget "
+        f"does better by more than {1e6 * (1 - bound):.2g} parts in a million."
+    )
+    yield (
+        f"The plan in whole numbers has an efficiency of at least {plan:.4f}: at best, {100 * (1 - plan):.2g} % of the "
+        "money could be saved for the same precision."
+    )
+
+
+def paragraph(result: StudyResult) -> str:
+    """The plan in plain language, for a proposal."""
+    return " ".join([*_plan(result), *_precision(result), *_power(result)])
+
+
+def _plan(result: StudyResult) -> Iterator[str]:
+    study, rounded = result.study, result.best.rounded
+    spend, budget = money(rounded.spend, study.currency), money(result.best.budget, study.currency)
+    total = counted(rounded.design.observations, study.observation)
+    who = f"{counted(rounded.design.units, study.unit)} with {total} in all" if study.factor else total
+    yield f"The study takes {who} and spends {spend} of {budget}."
+    for group in groups_of(rounded.design):
+        yield _group(study, group)
+
+
+def _group(study: Study, group: dict[str, Any]) -> str:
+    where = schedule(group["points"])
+    at = f", at {where}" if where else ""
+    if study.factor is None:
+        return f"Observations are made{at}."
+    kind = f" ({values(group['at'])})" if group["at"] else ""
+    each = "has" if group["units"] == 1 else "each have"
+    return f"{counted(group['units'], study.unit)}{kind} {each} {counted(group['replicates'], study.observation)}{at}."
+
+
+def _precision(result: StudyResult) -> Iterator[str]:
+    order = result.best.order
+    errors = result.precision[order]
+    shown = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
+    yield f"Standard errors by the {order} covariance will be: {shown}."
+
+
+def _power(result: StudyResult) -> Iterator[str]:
+    test, order = result.study.tables.test, result.best.order
+    if test is None:
+        return
+    yield (
+        f"If the nominal values are right, the {test.alternative} test of {test.coefficient} at level {test.alpha:g} "
+        f"finds the effect with probability {result.power[order]:.3f}."
+    )
