@@ -47,6 +47,8 @@ class Cost:
     fixed: float = 0.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.units, Mapping):
+            raise SpecificationError(f"cost: units must be a table of factor to price; got {self.units!r}.")
         prices = {**{f"units['{k}']": v for k, v in self.units.items()}, "observation": self.observation}
         for name, price in {**prices, "cell": self.cell, "fixed": self.fixed}.items():
             if not isinstance(price, str) and not (is_number(price) and price >= 0):

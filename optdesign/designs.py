@@ -376,7 +376,8 @@ class Share:
     at_most: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.at_least <= self.at_most <= 1.0:
+        numbers = is_number(self.at_least) and is_number(self.at_most)
+        if not numbers or not 0.0 <= self.at_least <= self.at_most <= 1.0:
             raise SpecificationError(
                 f"Share('{self.condition}'): bounds must satisfy 0 ≤ at_least ≤ at_most ≤ 1; got {self.at_least} "
                 f"and {self.at_most}."
@@ -384,7 +385,13 @@ class Share:
 
     def holds(self, frame: pd.DataFrame) -> Array:
         """One where the condition holds, zero elsewhere, shape (rows,)."""
-        return evaluate(self.condition, frame, "constraint")
+        values = evaluate(self.condition, frame, "constraint")
+        if not np.isin(values, (0.0, 1.0)).all():
+            raise SpecificationError(
+                f"constraint: '{self.condition}' is not a statement that holds or does not: write a comparison, such "
+                "as 'treat == 0'."
+            )
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -449,6 +456,9 @@ class DesignSpace:
                 )
         if self.at_most is not None and not (isinstance(self.at_most, int) and self.at_most >= 1):
             raise SpecificationError(f"at_most must be a whole number of at least 1, or None; got {self.at_most!r}.")
+        for constraint in self.constraints:
+            if not isinstance(constraint, Share):
+                raise SpecificationError(f"constraints must be a list of Share; got {constraint!r}.")
         _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
         object.__setattr__(self, "levels", MappingProxyType(dict(self.levels)))
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -189,8 +190,7 @@ def _formula(text: str) -> Formula:
     try:
         return Formula(text)
     except FormulaicError as error:
-        reason = " ".join(str(error).split())
-        raise SpecificationError(f"'{text}' is not a formula that can be read: {reason}") from None
+        raise SpecificationError(f"'{text}' is not a formula that can be read: {_plain(error)}") from None
 
 
 def _spec(text: str, frame: pd.DataFrame) -> ModelSpec:
@@ -237,4 +237,9 @@ def _materialise(text: str, source: Any, frame: pd.DataFrame) -> Any:
                 f"'{text}': {mismatch} Known levels are those of the data that the nominal values refer to."
             ) from None
         except (FormulaicError, ValueError, TypeError, ArithmeticError) as error:
-            raise SpecificationError(f"'{text}' cannot be evaluated: {' '.join(str(error).split())}") from None
+            raise SpecificationError(f"'{text}' cannot be evaluated: {_plain(error)}") from None
+
+
+def _plain(error: Exception) -> str:
+    """Formulaic's message on one line, without its terminal colours and markers."""
+    return " ".join(re.sub("\x1b\\[[0-9;]*m|[⧛⧚]", "", str(error)).split())

@@ -72,6 +72,8 @@ class Measure:
             weights, frame = np.asarray(frame[weights], dtype=float), frame.drop(columns=weights)
         elif weights is None:
             weights = np.ones(len(frame))
+        if np.shape(weights) != (len(frame),):
+            raise SpecificationError(f"{len(frame)} points need as many weights; got shape {np.shape(weights)}.")
         if len(frame) == 0:
             raise SpecificationError("a measure needs at least one point; the frame is empty.")
         points = checked_points(frame, "measure")

@@ -58,11 +58,11 @@ class MixedModel:
     offset: str | None = None
 
     def __post_init__(self) -> None:
-        _ = self.parsed, self.distribution, self.link_function
+        _ = self.parsed, self.distribution, self.link_function, self.covariates
         if self.size is not None and self.family.lower() != "binomial":
             raise SpecificationError(f"size= belongs to the binomial family; the family is '{self.family}'.")
-        if isinstance(self.size, int) and self.size < 1:
-            raise SpecificationError(f"size={self.size}: a binomial observation needs at least one trial.")
+        if self.size is not None and not isinstance(self.size, str) and (self.size < 1 or self.size % 1):
+            raise SpecificationError(f"size={self.size}: the number of trials is a whole number of at least 1.")
 
     @cached_property
     def parsed(self) -> formulas.ParsedFormula:
@@ -103,13 +103,19 @@ class MixedModel:
     def trials(self, frame: pd.DataFrame) -> Array:
         """Binomial size of each row (one for every other family), shape (rows,)."""
         if isinstance(self.size, str):
-            return self._column(self.size, frame, "size")
+            sizes = self._column(self.size, frame, "size")
+            if (sizes <= 0).any():
+                raise SpecificationError(
+                    f"size='{self.size}' must hold positive numbers of trials; got {sizes.min():g}."
+                )
+            return sizes
         return np.full(len(frame), float(self.size or 1))
 
     def weight(self, eta: Array, frame: pd.DataFrame) -> Array:
         """Conditional Fisher weight at linear predictors `eta` of shape (…, rows), size and offset included."""
         shift = 0.0 if self.offset is None else self._column(self.offset, frame, "offset")
-        return fisher_weight(self.distribution, self.link_function, eta + shift) * self.trials(frame)
+        with np.errstate(over="ignore"):  # an infinite weight is reported with its place by whoever asked
+            return fisher_weight(self.distribution, self.link_function, eta + shift) * self.trials(frame)
 
     @staticmethod
     def _column(name: str, frame: pd.DataFrame, what: str) -> Array:
@@ -117,7 +123,7 @@ class MixedModel:
             raise SpecificationError(
                 f"{what}='{name}' is not a column of the design: {listed(frame.columns)}.{nearest(name, frame.columns)}"
             )
-        return np.asarray(frame[name], dtype=float)
+        return _finite(f"{what}='{name}'", frame[name])
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +167,12 @@ class NominalValues:
                 f"beta must be a list of numbers or a table of names to numbers; got {self.beta!r}."
             )
         beta = dict(zip(self.beta, values.tolist(), strict=True)) if named else tuple(values.tolist())
-        matrices = {factor: _covariance(factor, matrix) for factor, matrix in dict(self.covariance).items()}
+        if not isinstance(self.covariance, Mapping):
+            raise SpecificationError(
+                f"covariance must be a table of grouping factor to matrix, such as {{'patient': [[0.3]]}}; got "
+                f"{self.covariance!r}."
+            )
+        matrices = {factor: _covariance(factor, matrix) for factor, matrix in self.covariance.items()}
         if not (is_number(self.dispersion) and self.dispersion > 0):
             raise SpecificationError(f"dispersion must be a positive finite number; got {self.dispersion!r}.")
         object.__setattr__(self, "beta", MappingProxyType(beta) if isinstance(beta, dict) else beta)
@@ -225,7 +236,7 @@ def _finite(what: str, values: npt.ArrayLike) -> Array:
 
 
 def _covariance(factor: str, value: npt.ArrayLike) -> Array:
-    matrix = np.atleast_2d(_finite(f"covariance of '{factor}'", value))
+    matrix = np.atleast_2d(_finite(f"covariance of '{factor}'", value)).copy()
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise SpecificationError(f"covariance of '{factor}' must be a square matrix; got shape {matrix.shape}.")
     size = float(np.abs(matrix).max(initial=0.0))

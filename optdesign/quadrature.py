@@ -60,7 +60,7 @@ def normal_rule(dimension: int, nodes: int) -> tuple[Array, Array]:
 def law_rule(law: Any, nodes: int) -> tuple[Array, Array]:
     """Points and weights that stand for a frozen scipy.stats law.
 
-    A discrete law is enumerated (mass below 1e-16 left out). A continuous one gets the Gauss rule of its own
+    A discrete law is enumerated (mass below 1e-30 left out). A continuous one gets the Gauss rule of its own
     density: `nodes` points that reproduce its moments up to order ``2*nodes - 1``, computed by the Lanczos
     process on a fine discretisation of the quantile function; the moments of normal, gamma, beta and uniform laws
     come out to 1e-12 relative.
@@ -79,6 +79,8 @@ def law_rule(law: Any, nodes: int) -> tuple[Array, Array]:
         raise SpecificationError(
             f"a covariate's law must be a frozen scipy.stats distribution, such as scipy.stats.norm(0, 1); got {law!r}."
         )
+    if nodes < 1:
+        raise SpecificationError(f"nodes must be at least 1; got {nodes}.")
     if not np.isfinite(law.var()):
         raise SpecificationError(
             f"the law {law.dist.name} has no finite variance, so no covariance exists under it: truncate it."
@@ -87,12 +89,15 @@ def law_rule(law: Any, nodes: int) -> tuple[Array, Array]:
 
 
 def _discrete_rule(law: rv_discrete) -> tuple[Array, Array]:
-    low, high = law.ppf(1e-17), law.ppf(np.nextafter(1.0, 0.0))
+    # Quantiles beyond the last representable probability do not exist: ten more standard deviations reach further.
+    reach = 10.0 * law.std() + 40.0
+    bounds = law.support()
+    low, high = max(bounds[0], law.ppf(1e-17) - reach), min(bounds[1], law.ppf(np.nextafter(1.0, 0.0)) + reach)
     if not np.isfinite([low, high]).all() or high - low > 10**6:
         raise SpecificationError(f"the support of the law {law.dist.name} is too wide to enumerate: truncate it.")
-    points = np.arange(low, high + 1.0)
+    points = np.arange(np.ceil(low), high + 1.0)
     weights = np.asarray(law.pmf(points), dtype=float)
-    keep = weights > 1e-16
+    keep = weights > 1e-30
     return points[keep], weights[keep] / weights[keep].sum()
 
 

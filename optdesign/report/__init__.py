@@ -104,7 +104,7 @@ def _write_files(result: StudyResult, folder: Path) -> None:
     (folder / "plan.json").write_text(f"{plan}\n", encoding="utf-8")
     best = result.best
     best.rounded.design.to_frame().to_csv(folder / "plan.csv", index=False)
-    tables.schedule(best.rounded, result.study.report.seed).to_csv(folder / "schedule.csv", index=False)
+    tables.schedule(best.rounded, result.study.tables.report.seed).to_csv(folder / "schedule.csv", index=False)
     result.precision.to_csv(folder / "precision.csv")
     best.certificate.sensitivities.to_csv(folder / "sensitivity.csv", index=False)
     if result.power:

@@ -64,13 +64,19 @@ def sketches(result: StudyResult) -> list[Sketch]:
     return [_plan(result), _certificate(result), *_budget_line(result), *_surface(result), *_power(result)]
 
 
+def size(result: StudyResult) -> tuple[float, str]:
+    """Units of the plan, or observations where there are no units, and the word for one."""
+    design, study = result.best.rounded.design, result.study
+    return (design.units, study.unit) if design.layout else (design.observations, study.observation)
+
+
 def _plan(result: StudyResult) -> Sketch:
-    design, report = result.best.rounded.design, result.study.report
-    caption = f"{words.plural(report.observation)} of one {report.unit} of each group, by covariate point."
+    design, study = result.best.rounded.design, result.study
+    caption = f"{words.plural(study.observation)} of one {study.unit} of each group, by covariate point."
     return Sketch(
         "design",
         caption[0].upper() + caption[1:],
-        words.plan(design, report.unit, report.observation),
+        words.plan(design, study.unit, study.observation),
         lambda ax: plotting.design_measure(ax, design),
     )
 
@@ -88,10 +94,10 @@ def _certificate(result: StudyResult) -> Sketch:
 
 
 def _axes_labels(result: StudyResult) -> dict[str, str]:
-    report = result.study.report
+    study = result.study
     return {
-        "units": words.plural(report.unit),
-        "replicates": f"{words.plural(report.observation)} per {report.unit}",
+        "units": words.plural(study.unit),
+        "replicates": f"{words.plural(study.observation)} per {study.unit}",
     }
 
 
@@ -131,10 +137,11 @@ def _surface(result: StudyResult) -> list[Sketch]:
 
 
 def _power(result: StudyResult) -> list[Sketch]:
-    frame, test = result.power_curves, result.study.test
+    frame, test = result.power_curves, result.study.tables.test
     if frame is None or test is None:
         return []
-    planned, unit = result.best.rounded.design.units, words.plural(result.study.report.unit)
+    planned, word = size(result)
+    unit = words.plural(word)
     at_plan = words.joined([f"{words.percent(p)} by the order {order}" for order, p in result.power.items()])
     return [
         Sketch(

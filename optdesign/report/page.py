@@ -9,11 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from optdesign import __version__
 from optdesign.criteria import COptimality
-from optdesign.report import tables, words
+from optdesign.report import figures, tables, words
 from optdesign.report.figures import Picture
 
 if TYPE_CHECKING:
     from optdesign.study import StudyResult
+    from optdesign.study.tables import Test
 
 
 def render(result: StudyResult, pictures: Mapping[str, Picture]) -> str:
@@ -30,14 +31,14 @@ def render(result: StudyResult, pictures: Mapping[str, Picture]) -> str:
 
 
 def _contents(result: StudyResult) -> dict[str, Any]:
-    best, report = result.best, result.study.report
-    design, names = best.rounded.design, (report.unit, report.observation)
+    best, study = result.best, result.study
+    design, names = best.rounded.design, (study.unit, study.observation)
     return {
-        "title": report.title,
+        "title": study.title,
         "summary": summary(result),
         "warnings": list(dict.fromkeys((*result.warnings, *best.warnings))),
         "plan": tables.plan(design, *names),
-        "money": tables.money(best, *names, report.currency),
+        "money": tables.money(best, *names, study.currency),
         "precision": tables.precision(result.precision),
         "regime": regime(result),
         "power": tables.power(result) if result.power else None,
@@ -49,9 +50,9 @@ def _contents(result: StudyResult) -> dict[str, Any]:
         "dispersion": best.nominal.dispersion if best.model.distribution.has_dispersion else None,
         "notes": result.fit.notes if result.fit else (),
         "assumptions": assumptions(result),
-        "source": result.study.source,
-        "file": result.study.path.name if result.study.path else None,
-        "seed": report.seed,
+        "source": result.study.text,
+        "file": result.study.path.name,
+        "seed": study.tables.report.seed,
         "versions": result.plan_json()["versions"],
         "number": words.number,
     }
@@ -59,7 +60,7 @@ def _contents(result: StudyResult) -> dict[str, Any]:
 
 def coefficient_of_interest(result: StudyResult) -> str | None:
     """The coefficient that is tested, or the only one that the criterion is about."""
-    best, test = result.best, result.study.test
+    best, test = result.best, result.study.tables.test
     if test is not None:
         name = test.coefficient
     elif isinstance(best.criterion, COptimality) and len(best.criterion.combination) == 1:
@@ -71,13 +72,13 @@ def coefficient_of_interest(result: StudyResult) -> str | None:
 
 def summary(result: StudyResult) -> str:
     """The plan, what it costs, what it buys, what it rests on, and that nothing better exists."""
-    best, report = result.best, result.study.report
+    best, study = result.best, result.study
     plan = best.rounded
-    amount = f"{words.money(plan.spend)} of {words.money(best.budget, report.currency)}"
-    size = words.totals(plan.design, report.unit, report.observation)
+    amount = f"{words.money(plan.spend, '')} of {words.money(best.budget, study.currency)}"
+    size = words.totals(plan.design, study.unit, study.observation)
     return words.sentence(
         [
-            f"{words.plan(plan.design, report.unit, report.observation)}: {size}, {amount}",
+            f"{words.plan(plan.design, study.unit, study.observation)}: {size}, {amount}",
             words.precision(result.precision, best.order, coefficient_of_interest(result)),
             power(result),
             f"This assumes {_belief(result)}",
@@ -88,20 +89,24 @@ def summary(result: StudyResult) -> str:
 
 def power(result: StudyResult) -> str:
     """Power of the plan, and how many units the wanted power needs; empty without a test."""
-    test, best = result.study.test, result.best
+    test, order = result.study.tables.test, result.best.order
     if test is None or not result.power:
         return ""
-    what = _hypothesis(test)
-    order = best.order if best.order in result.power else next(iter(result.power))
-    parts = [f"{what} has a power of {words.percent(result.power[order])} ({order} order)"]
-    if result.needed is not None and test.power is not None:
-        unit = result.study.report.unit
-        more = result.needed.count - best.rounded.design.units
-        than = f"{words.number(abs(more))} {'more' if more > 0 else 'fewer'} than planned" if more else "as planned"
-        parts.append(
-            f"{words.counted(result.needed.count, unit)} in the same proportions give {100 * test.power:g} % ({than})"
-        )
-    return words.sentence(parts)
+    reached = f"{_hypothesis(test)} has a power of {words.percent(result.power[order])} ({order} order)"
+    return words.sentence([reached, _needed(result, test.power)])
+
+
+def _needed(result: StudyResult, wanted: float | None) -> str:
+    if result.needed is None or wanted is None:
+        return ""
+    planned, word = figures.size(result)
+    more = result.needed.count - planned
+    than = f"{words.number(abs(more))} {'more' if more > 0 else 'fewer'} than planned" if more else "as planned"
+    return f"{words.counted(result.needed.count, word)} in the same proportions give {100 * wanted:g} % ({than})"
+
+
+def _hypothesis(test: Test) -> str:
+    return words.hypothesis(test.coefficient, test.null, test.alternative, test.alpha)
 
 
 def regime(result: StudyResult) -> str:
@@ -115,7 +120,7 @@ def regime(result: StudyResult) -> str:
 
 def nominal_source(result: StudyResult) -> str:
     """Where the nominal values come from."""
-    fit, pilot = result.fit, result.study.nominal.from_pilot
+    fit, pilot = result.fit, result.study.tables.nominal.from_pilot
     if fit is None:
         return "The nominal values are stated in the study file."
     sizes = words.joined([words.counted(n, f"level of {f}") for f, n in fit.units.items()] or ["no grouping factor"])
@@ -126,7 +131,7 @@ def nominal_source(result: StudyResult) -> str:
 
 
 def _belief(result: StudyResult) -> str:
-    pilot = result.study.nominal.from_pilot
+    pilot = result.study.tables.nominal.from_pilot
     source = f"those of the pilot {pilot}" if result.fit is not None else "those stated in the study file"
     return f"that {result.best.model.formula} will be fitted, with effects and variances like {source}"
 
@@ -148,7 +153,7 @@ def assumptions(result: StudyResult) -> list[str]:
     if space.observed is not None:
         seen = words.joined([str(c) for c in space.observed.points])
         said.append(f"{seen}: observed, not chosen; distributed in the study as stated, in every group alike.")
-    test = result.study.test
+    test = result.study.tables.test
     if test is not None:
         said.append(
             f"The test is a Wald test: {words.hypothesis(test.coefficient, test.null, test.alternative, test.alpha)}."

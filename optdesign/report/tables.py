@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optdesign.costs import Cost
-from optdesign.designs import Design
+from optdesign.designs import Design, Group
 from optdesign.formula import learn
 from optdesign.optimize import ExactDesign, OptimalDesign
 from optdesign.report import words
@@ -32,42 +32,43 @@ class Table:
 
 
 def plan(design: Design, unit: str, observation: str) -> Table:
-    """A row per kind of unit, or of observation, with what one unit of it does."""
-    rows = []
-    for number, group in enumerate(design.groups, start=1):
-        times = group.replicates * group.measure.weights
-        for point, at in enumerate(group.measure.points.itertuples(index=False)):
-            where = words.values({**group.at, **dict(zip(group.measure.points.columns, at, strict=True))})
-            size = [words.number(group.count), words.number(group.replicates)] if point == 0 else ["″", "″"]
-            each = words.number(times[point])
-            rows.append([f"{number}", where or "—", *size, each, words.number(group.count * times[point])])
+    """A row per group and point: how many units, and what one of them does there."""
     observations = words.plural(observation)
-    header = [
-        "Group",
-        "Covariates",
-        words.plural(unit).capitalize(),
-        f"{observations} per {unit}".capitalize(),
-        "of them here",
-        f"{observations} in all".capitalize(),
-    ]
-    sums = ["All", "", words.number(design.units), "", "", words.number(design.observations)]
-    return Table(f"What each {unit} does, group by group", header, [*rows, sums], text=2, total=True)
+    units = [words.plural(unit).capitalize(), f"{observations} per {unit}".capitalize(), "Of them here"]
+    rows = [row for number, group in enumerate(design.groups, start=1) for row in _group_rows(number, group)]
+    rows.append(["All", "", words.number(design.units), "", "", words.number(design.observations)])
+    header = ["Group", "Covariates", *units, f"{observations} in all".capitalize()]
+    if design.layout is None:
+        header, rows = [*header[:2], header[-1]], [[*row[:2], row[-1]] for row in rows]
+    return Table("The plan, group by group", header, rows, text=2, total=True)
+
+
+def _group_rows(number: int, group: Group) -> list[list[str]]:
+    columns = group.measure.points.columns
+    times = group.replicates * group.measure.weights
+    rows: list[list[str]] = []
+    for point, here in zip(group.measure.points.itertuples(index=False), times, strict=True):
+        where = words.values({**group.at, **dict(zip(columns, point, strict=True))})
+        # Said once for each group, because it is true of the group and not of the point.
+        size = ["", ""] if rows else [words.number(group.count), words.number(group.replicates)]
+        rows.append([f"{number}", where or "–", *size, words.number(here), words.number(group.count * here)])
+    return rows
 
 
 def money(best: OptimalDesign, unit: str, observation: str, currency: str) -> Table:
     """What each group costs, by units and by observations, against the budget."""
     cost, plan = best.cost, best.rounded.design
-    rows = []
+    rows: list[list[str]] = []
     for number, group in enumerate(plan.groups, start=1):
         alone = Design(plan.layout, [group], observed=plan.observed, levels=plan.observed_levels)
         units = alone.spend(Cost(units=cost.units))
         total = alone.spend(cost) - cost.fixed
         who = f"Group {number}: {words.totals(alone, unit, observation)}"
-        rows.append([who, *(words.money(v) for v in (units, total - units, total))])
+        rows.append([who, *(words.money(v, "") for v in (units, total - units, total))])
     for what, amount in (("Fixed", cost.fixed), ("Total", best.rounded.spend), ("Budget", best.budget)):
         if amount or what != "Fixed":
-            rows.append([what, "", "", words.money(amount)])
-    rows.append(["Left over", "", "", words.money(best.budget - best.rounded.spend)])
+            rows.append([what, "", "", words.money(amount, "")])
+    rows.append(["Left over", "", "", words.money(best.budget - best.rounded.spend, "")])
     header = ["", words.plural(unit).capitalize(), words.plural(observation).capitalize(), "Total"]
     return Table(f"Money{f', in {currency}' if currency else ''}", header, rows, total=True)
 
@@ -150,7 +151,8 @@ def power_file(result: StudyResult) -> pd.DataFrame:
     """Power along the numbers of units, the plan's own number among them."""
     import pandas as pd
 
-    units = result.best.rounded.design.units
-    at_plan = pd.DataFrame([(units, o, p) for o, p in result.power.items()], columns=["units", "order", "power"])
+    design = result.best.rounded.design
+    size = design.units if design.layout else design.observations
+    at_plan = pd.DataFrame([(size, o, p) for o, p in result.power.items()], columns=["units", "order", "power"])
     parts = [at_plan] if result.power_curves is None else [at_plan, result.power_curves]
     return pd.concat(parts).drop_duplicates(["units", "order"]).sort_values(["order", "units"], ignore_index=True)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optdesign.designs import Design, Group
+from optdesign.study.words import counted, money, plural
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["counted", "money", "plural"]
 
 #: Points of a unit's schedule that a sentence lists; more are left to the table.
 MOST_POINTS = 5
@@ -29,28 +32,6 @@ NEGLECTED = {
 # Words and numbers
 
 
-def plural(word: str, count: float = 2) -> str:
-    """The word for so many.
-
-    >>> plural("patient"), plural("study"), plural("batch"), plural("day"), plural("visit", 1)
-    ('patients', 'studies', 'batches', 'days', 'visit')
-    """
-    if count == 1:
-        return word
-    if word.endswith("y") and word[-2:-1] not in "aeiou":
-        return f"{word[:-1]}ies"
-    return f"{word}es" if word.endswith(("s", "x", "z", "ch", "sh")) else f"{word}s"
-
-
-def counted(count: float, word: str) -> str:
-    """A number and its word.
-
-    >>> counted(1, "visit"), counted(1520, "visit")
-    ('1 visit', '1,520 visits')
-    """
-    return f"{number(count)} {plural(word, count)}"
-
-
 def number(value: float) -> str:
     """Three significant digits, whole numbers in full.
 
@@ -62,16 +43,6 @@ def number(value: float) -> str:
     if value == round(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".") if abs(value) >= 1e-4 else f"{value:.3g}"
-
-
-def money(value: float, currency: str = "") -> str:
-    """An amount, in whole units of the currency where it is whole.
-
-    >>> money(99960, "EUR"), money(12.5)
-    ('99,960 EUR', '12.50')
-    """
-    amount = f"{value:,.0f}" if abs(value - round(value)) < 0.005 else f"{value:,.2f}"
-    return f"{amount} {currency}".rstrip()
 
 
 def percent(share: float, digits: int = 0) -> str:

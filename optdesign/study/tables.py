@@ -68,7 +68,9 @@ class Nominal(Table):
         if (self.from_pilot is None) == (self.beta is None):
             raise ValueError("give either from_pilot = 'file.csv', or beta = … (with covariance and dispersion).")
         if self.from_pilot is not None and len(self.model_fields_set) > 1:
-            raise ValueError(f"from_pilot fits all values, so nothing else may be stated; got {', '.join(_given(self))}.")
+            raise ValueError(
+                f"from_pilot fits all values, so nothing else may be stated; got {', '.join(_given(self))}."
+            )
         return self
 
 
@@ -117,7 +119,8 @@ class Observed(Table):
         None, description="a table with finite values for each covariate, whose combinations are the law"
     )
     weights: Name | Row | None = Field(
-        None, description="a column of the file, or a list of numbers, one per combination of the grid; equal by default"
+        None,
+        description="a column of the file, or a list of numbers, one per combination of the grid; equal by default",
     )
 
     @model_validator(mode="after")
@@ -218,9 +221,7 @@ class Criterion(Table):
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
         None, description="a table { coefficient = weight } of an A-criterion, not negative"
     )
-    combination: dict[str, Number] | None = Field(
-        None, description="a table { coefficient = number } of a c-criterion"
-    )
+    combination: dict[str, Number] | None = Field(None, description="a table { coefficient = number } of a c-criterion")
 
     @model_validator(mode="after")
     def _own_options(self) -> Criterion:
@@ -258,9 +259,7 @@ class Test(Table):
     df: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         "auto", description="'auto', or a positive number of degrees of freedom; inf for the normal distribution"
     )
-    power: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="the power wanted, between 0 and 1"
-    )
+    power: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="the power wanted, between 0 and 1")
 
 
 class Report(Table):

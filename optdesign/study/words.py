@@ -1,4 +1,4 @@
-"""Studies and plans in plain language."""
+"""What a study asks for, in plain language, and the words that plans are told in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from optdesign.study.reading import Study
-from optdesign.study.result import StudyResult, groups_of
 
 if TYPE_CHECKING:
     from optdesign.designs import DesignSpace
@@ -109,58 +108,3 @@ def _range(bounds: tuple[float, float]) -> str:
     if low == high:
         return f"fixed at {low:g}"
     return f"{low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
-
-
-def certificate(result: StudyResult) -> Iterator[str]:
-    """What is proved about the plan, in sentences."""
-    bound, plan = result.best.certificate.efficiency_bound, result.best.rounded.efficiency_bound
-    yield (
-        f"The continuous optimum has an efficiency of at least {bound:.6f}: no design within the bounds and the budget "
-        f"does better by more than {1e6 * (1 - bound):.2g} parts in a million."
-    )
-    yield (
-        f"The plan in whole numbers has an efficiency of at least {plan:.4f}: at best, {100 * (1 - plan):.2g} % of the "
-        "money could be saved for the same precision."
-    )
-
-
-def paragraph(result: StudyResult) -> str:
-    """The plan in plain language, for a proposal."""
-    return " ".join([*_plan(result), *_precision(result), *_power(result)])
-
-
-def _plan(result: StudyResult) -> Iterator[str]:
-    study, rounded = result.study, result.best.rounded
-    spend, budget = money(rounded.spend, study.currency), money(result.best.budget, study.currency)
-    total = counted(rounded.design.observations, study.observation)
-    who = f"{counted(rounded.design.units, study.unit)} with {total} in all" if study.factor else total
-    yield f"The study takes {who} and spends {spend} of {budget}."
-    for group in groups_of(rounded.design):
-        yield _group(study, group)
-
-
-def _group(study: Study, group: dict[str, Any]) -> str:
-    where = schedule(group["points"])
-    at = f", at {where}" if where else ""
-    if study.factor is None:
-        return f"Observations are made{at}."
-    kind = f" ({values(group['at'])})" if group["at"] else ""
-    each = "has" if group["units"] == 1 else "each have"
-    return f"{counted(group['units'], study.unit)}{kind} {each} {counted(group['replicates'], study.observation)}{at}."
-
-
-def _precision(result: StudyResult) -> Iterator[str]:
-    order = result.best.order
-    errors = result.precision[order]
-    shown = ", ".join(f"{name} {error:.3g}" for name, error in errors.items())
-    yield f"Standard errors by the {order} covariance will be: {shown}."
-
-
-def _power(result: StudyResult) -> Iterator[str]:
-    test, order = result.study.tables.test, result.best.order
-    if test is None:
-        return
-    yield (
-        f"If the nominal values are right, the {test.alternative} test of {test.coefficient} at level {test.alpha:g} "
-        f"finds the effect with probability {result.power[order]:.3f}."
-    )
