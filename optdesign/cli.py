@@ -22,7 +22,7 @@ from rich.text import Text
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
 from optdesign.study import Study, StudyResult, load_study, run_study
 from optdesign.study.tables import json_schema
-from optdesign.study.words import describe, money, plural, schedule, values
+from optdesign.study.words import describe, money, plural, proof, schedule, values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,15 +137,14 @@ def _explain(study: Study) -> None:
 def show(result: StudyResult, out: Path | None) -> None:
     """Print a plan: tables, then sentences."""
     from optdesign.report.page import summary
-    from optdesign.report.words import certificate
 
     console = Console(highlight=False)
     best = result.best
-    for part in (plan_table(result), precision_table(result.precision), power_table(result)):
-        if part is not None:
-            console.print(part)
+    for title, table in tables(result).items():
+        console.print(Text(title, style="bold"))
+        console.print(table, Text())
     bounds = best.certificate.efficiency_bound, best.rounded.efficiency_bound
-    for sentence in (summary(result), certificate(*bounds)):
+    for sentence in (summary(result), proof(*bounds)):
         console.print(Text(f"{sentence}\n"))
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
@@ -153,15 +152,28 @@ def show(result: StudyResult, out: Path | None) -> None:
     console.print(Text(where, style="green"), soft_wrap=True)
 
 
-def _table(title: str) -> Table:
-    return Table(title=Text(title), title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+def tables(result: StudyResult) -> dict[str, Table]:
+    """The tables of a plan by their titles."""
+    study, spend = result.study, result.best.rounded.spend
+    amount = f"{money(spend, study.currency)} of {money(result.best.budget, study.currency)}"
+    found = {
+        f"{study.title}\nThe plan, for {amount}": plan_table(result),
+        "Standard errors by order of the covariance": precision_table(result.precision),
+    }
+    if (test := study.tables.test) is not None:
+        title = f"Power of the {test.alternative} test of {test.coefficient} = {test.null:g} at level {test.alpha:g}"
+        found[title] = power_table(result)
+    return found
+
+
+def _table() -> Table:
+    return Table(show_edge=False, pad_edge=False)
 
 
 def plan_table(result: StudyResult) -> Table:
     """A row for each group of units."""
-    study, rounded = result.study, result.best.rounded
-    spend = f"{money(rounded.spend, study.currency)} of {money(result.best.budget, study.currency)}"
-    table = _table(f"{study.title}\nThe plan, for {spend}")
+    study = result.study
+    table = _table()
     groups = result.plan_json()["groups"]
     several = any(group["at"] for group in groups)
     nested = study.factor is not None
@@ -171,22 +183,22 @@ def plan_table(result: StudyResult) -> Table:
     for name in [plural(study.unit), f"{plural(study.observation)} each"] if nested else [plural(study.observation)]:
         table.add_column(name, justify="right")
     if any(schedule(group["points"]) for group in groups):
-        table.add_column("at", overflow="fold")
+        table.add_column("at")
     for number, group in enumerate(groups, start=1):
-        table.add_row(*_cells(number, group, several, nested, len(table.columns)))
+        table.add_row(*_cells(number, group, several, nested)[: len(table.columns)])
     return table
 
 
-def _cells(number: int, group: dict[str, Any], several: bool, nested: bool, width: int) -> list[Text]:
+def _cells(number: int, group: dict[str, Any], several: bool, nested: bool) -> list[Text]:
     kind = [values(group["at"])] if several else []
     sizes = [group["units"], group["replicates"]] if nested else [group["replicates"]]
     cells = [str(number), *kind, *(f"{size:,}" for size in sizes), schedule(group["points"])]
-    return [Text(cell) for cell in cells[:width]]
+    return [Text(cell) for cell in cells]
 
 
 def precision_table(precision: pd.DataFrame) -> Table:
     """Standard errors by order, and what the second term adds."""
-    table = _table("\nStandard errors by order of the covariance")
+    table = _table()
     table.add_column("coefficient")
     for name in precision:
         table.add_column("two-term / leading" if name == "ratio" else str(name), justify="right")
@@ -195,14 +207,9 @@ def precision_table(precision: pd.DataFrame) -> Table:
     return table
 
 
-def power_table(result: StudyResult) -> Table | None:
-    """Power by order; None without a test."""
-    test = result.study.tables.test
-    if test is None:
-        return None
-    table = _table(
-        f"\nPower of the {test.alternative} test of {test.coefficient} = {test.null:g}, level {test.alpha:g}"
-    )
+def power_table(result: StudyResult) -> Table:
+    """Power by order."""
+    table = _table()
     for order in result.power:
         table.add_column(order, justify="right")
     table.add_row(*(f"{value:.4f}" for value in result.power.values()))

@@ -42,9 +42,12 @@ MOST_LINES, MOST_ROWS = len(SERIES), 14
 #: Candidates on a line up to which each is marked: a covariate with few values has nothing between them.
 MOST_MARKED = 30
 #: Characters across a legend, each entry with seven for its handle.
-LEGEND_WIDTH = 62
+LEGEND_WIDTH = 66
 #: Efficiencies at which contours are drawn, those of interest closer together.
 EFFICIENCY_LEVELS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
+
+#: Where along the replicates contours carry their labels: away from the optimum, where the budget's limit crosses.
+LABEL_AT = 0.14
 
 #: Settings of the SVG writer can only be had globally; the lock keeps two threads from each other's.
 _WRITING = threading.Lock()
@@ -304,13 +307,26 @@ def criterion_surface(
     _house(ax, replicates, units, grid="")
     n, m, efficiency = _grid(frame, "efficiency")
     lines = ax.contour(n, m, efficiency, levels=EFFICIENCY_LEVELS, colors=SERIES[0], linewidths=1.0)
-    ax.clabel(lines, fmt=lambda level: f"{100 * level:.0f} %", fontsize=9, colors=INK)
+    at = _label_places(lines.allsegs, ax)
+    ax.clabel(lines, fmt=lambda level: f"{100 * level:.0f} %", fontsize=9, colors=INK, manual=at)
     ax.contour(n, m, _grid(frame, "spend")[2], levels=[budget], colors=SERIES[1], linewidths=2.2)
     (mark,) = ax.plot([_mean_replicates(optimum)], [optimum.units], **_optimum_style())
     contour = Line2D([], [], color=SERIES[0], linewidth=1.0, label="efficiency")
     limit = Line2D([], [], color=SERIES[1], linewidth=2.2, label="the budget")
     _legend(ax, [contour, limit, mark])
     return ax
+
+
+def _label_places(contours: Sequence[Sequence[Array]], ax: Axes) -> list[tuple[float, float]]:
+    """A point of each contour towards the left, and none so near an edge that its label would be cut."""
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    places = []
+    for line in (np.vstack(pieces) for pieces in contours if sum(map(len, pieces))):
+        across, up = (line[:, 0] - left) / (right - left), (line[:, 1] - low) / (high - low)
+        inside = line[(across > 0.08) & (across < 0.92) & (up > 0.06) & (up < 0.92)]
+        if len(inside):
+            places.append(tuple(inside[np.abs(inside[:, 0] - left - LABEL_AT * (right - left)).argmin()].tolist()))
+    return places
 
 
 def _grid(frame: pd.DataFrame, column: str) -> tuple[Array, Array, Array]:
@@ -356,22 +372,26 @@ def power_curves(
         if planned is not None:
             at = float(np.interp(planned, line["units"], line["power"]))
             ax.plot([planned], [at], "o", color=style["color"], markersize=7, zorder=3)
-    if planned is not None:
-        handles.append(ax.axvline(planned, color=INK, linewidth=1.0, label=f"the plan ({planned:,.0f})"))
-    if wanted is not None:
-        dashes = (0, (2, 2))
-        label = f"wanted ({100 * wanted:g} %)"
-        handles.append(ax.axhline(wanted, color=MUTED, linewidth=1.0, linestyle=dashes, label=label))
+    _legend(ax, [*handles, *_goals(ax, planned, wanted)])
     ax.set_ylim(0.0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    _legend(ax, handles)
     return ax
+
+
+def _goals(ax: Axes, planned: float | None, wanted: float | None) -> Iterator[Line2D]:
+    if planned is not None:
+        yield ax.axvline(planned, color=INK, linewidth=1.0, label=f"the plan ({planned:,.0f})")
+    if wanted is not None:
+        label = f"wanted ({100 * wanted:g} %)"
+        yield ax.axhline(wanted, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)), label=label)
 
 
 # Designs
 
 
-def design_measure(ax: Axes, design: Design) -> Axes:
+def design_measure(
+    ax: Axes, design: Design, *, units: str = "units", replicates: str = "observations per unit"
+) -> Axes:
     """Observations per unit at each covariate point, for each kind of unit.
 
     A stem per point along a numeric covariate; bars by label for several covariates, or categorical ones, or none.
@@ -380,6 +400,8 @@ def design_measure(ax: Axes, design: Design) -> Axes:
     ----------
     ax : Axes
     design : Design
+    units, replicates : str
+        Words for units, and label of the axis.
 
     Returns
     -------
@@ -390,38 +412,44 @@ def design_measure(ax: Axes, design: Design) -> Axes:
     points = design.groups[0].measure.points
     one_number = points.shape[1] == 1 and is_numeric_dtype(points.iloc[:, 0])
     if one_number and len(design.groups) <= MOST_LINES:
-        _stems(ax, design, str(points.columns[0]))
+        _house(ax, str(points.columns[0]), replicates)
+        _stems(ax, design, units)
     else:
-        _bars(ax, design)
+        _house(ax, replicates, "", grid="x")
+        _bars(ax, design, units)
     return ax
 
 
-def _stems(ax: Axes, design: Design, x: str) -> None:
-    _house(ax, x, "observations per unit")
-    values = np.concatenate([g.measure.points[x].to_numpy(float) for g in design.groups])
-    step = 0.015 * (float(np.ptp(values)) or 1.0)
+def _stems(ax: Axes, design: Design, units: str) -> None:
+    values = np.concatenate([_only(g.measure.points) for g in design.groups])
+    step = 0.02 * (float(np.ptp(values)) or 1.0)
     handles = []
     for number, (group, style) in enumerate(zip(design.groups, _styles(), strict=False)):
         # Stems of one point stand side by side, so that none hides another.
-        at = group.measure.points[x].to_numpy(float) + step * (number - (len(design.groups) - 1) / 2)
+        at = _only(group.measure.points) + step * (number - (len(design.groups) - 1) / 2)
         height = group.replicates * group.measure.weights
         ax.vlines(at, 0.0, height, color=style["color"], linewidth=2)
-        handles += ax.plot(at, height, "o", color=style["color"], markersize=7, label=_plain(_group_label(group)))
+        handles += ax.plot(
+            at, height, "o", color=style["color"], markersize=7, label=_plain(_group_label(group, units))
+        )
     ax.set_ylim(0.0, 1.08 * max(float((g.replicates * g.measure.weights).max()) for g in design.groups))
     ax.yaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.margins(x=0.06)
     _legend(ax, handles)
 
 
-def _bars(ax: Axes, design: Design) -> None:
+def _only(points: pd.DataFrame) -> Array:
+    return points.iloc[:, 0].to_numpy(float)
+
+
+def _bars(ax: Axes, design: Design, units: str) -> None:
     rows = [
-        (number, height, ", ".join(filter(None, (_group_label(group), _values(point)))))
+        (number, height, ", ".join(filter(None, (_group_label(group, units), _values(point)))))
         for number, group in enumerate(design.groups)
         for point, height in zip(_records(group), group.replicates * group.measure.weights, strict=True)
     ]
     hidden = len(rows) - MOST_ROWS
     rows = rows[:MOST_ROWS]
-    _house(ax, "observations per unit", "", grid="x")
     colours = [SERIES[number % len(SERIES)] for number, _, _ in rows]
     ax.barh(np.arange(len(rows)), [height for _, height, _ in rows], height=0.6, color=colours)
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -435,8 +463,8 @@ def _records(group: Group) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in group.measure.points.itertuples(index=False)]
 
 
-def _group_label(group: Group) -> str:
-    return ", ".join(filter(None, (f"{group.count:.4g} units", _values(group.at))))
+def _group_label(group: Group, units: str) -> str:
+    return ", ".join(filter(None, (f"{group.count:.4g} {units}", _values(group.at))))
 
 
 # House style

@@ -1,6 +1,13 @@
-"""Hypothesis runs the same examples every time, so that a failure can be repeated."""
+"""Hypothesis runs the same examples every time, and small matrices stay on one thread.
 
-from hypothesis import HealthCheck, settings
+The tests are full of small decompositions, which several busy threads make a hundred times slower, not faster.
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]

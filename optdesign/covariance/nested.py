@@ -91,13 +91,12 @@ class Moments:
 
     Attributes
     ----------
-    xx, zx, zz : arrays, shapes (K, Q, p, p), (K, Q, r, p), (K, Q, r, r)
-        H_xx, H_zx and H_zz, idle random effects with a one on the diagonal per unit.
+    zx, zz : arrays, shapes (K, Q, r, p), (K, Q, r, r)
+        H_zx and H_zz, idle random effects with a one on the diagonal per unit.
     units : array, shape (K,)
     observations : array, shape (K, P)
     """
 
-    xx: Array
     zx: Array
     zz: Array
     units: Array
@@ -111,7 +110,7 @@ WELL_CONDITIONED = 1e-5
 
 def two_term(moments: Moments, blocks: Blocks) -> Solution:
     """Two-term rule: the penalty is on the mean of the random coefficients over nodes."""
-    inverse, free, rest = _unpenalised(moments, blocks)
+    inverse, free, rest = _by_node(moments, blocks, np.zeros(len(moments.units)))
     node = blocks.node_weight
     mean = np.einsum("q,kqrp->krp", node, free)
     spread = np.einsum("q,kqrs->krs", node, inverse)
@@ -126,19 +125,17 @@ def two_term(moments: Moments, blocks: Blocks) -> Solution:
 
 def averaged(moments: Moments, blocks: Blocks) -> Solution:
     """Averaged-information rule, for standardised random effects: the penalty is on each node's coefficients."""
-    node, identity = blocks.node_weight, np.eye(moments.zz.shape[-1])
-    inverse = _inverses(moments.zz + moments.units[:, None, None, None] * identity)
-    theta = inverse @ moments.zx
+    node = blocks.node_weight
+    inverse, theta, rest = _by_node(moments, blocks, moments.units)
     k, q, r, p = theta.shape
     root = (np.sqrt(node)[:, None, None] * theta).reshape(k, q * r, p)
-    rest = moments.xx - np.swapaxes(moments.zx, 2, 3) @ theta
     information = np.einsum("q,kqij->kij", node, rest)
     return Solution(information, theta, inverse, np.zeros((k, r, r)), root, theta)
 
 
 def leading(moments: Moments, blocks: Blocks) -> Solution:
     """Leading-term rule, for standardised random effects: unit-level part linear in m, the rest as for many units."""
-    inverse, free, rest = _unpenalised(moments, blocks)
+    inverse, free, rest = _by_node(moments, blocks, np.zeros(len(moments.units)))
     absorbed = blocks.absorbed
     between = moments.units[:, None, None] * (np.swapaxes(absorbed, 1, 2) @ absorbed)
     k, _, r, p = free.shape
@@ -146,35 +143,41 @@ def leading(moments: Moments, blocks: Blocks) -> Solution:
     return Solution(information, free, inverse, np.zeros((k, r, r)), absorbed, np.zeros((k, 1, r, p)))
 
 
-def _unpenalised(moments: Moments, blocks: Blocks) -> tuple[Array, Array, Array]:
-    """H_zz⁻¹, H_zz⁻¹H_zx and H_xx − H_xz H_zz⁻¹H_zx at every node.
+def _by_node(moments: Moments, blocks: Blocks, penalty: Array) -> tuple[Array, Array, Array]:
+    """F = (H_zz + λI)⁻¹, θ = F H_zx and H_xx − H_xz F H_zx at every node, for a penalty λ per block.
+
+    The last is taken as Σ_x μ w/ϕ (x − θᵀz)(x − θᵀz)ᵀ + λθᵀθ, which cancels nowhere.
 
     At nodes far out the weights of two rows may differ by many orders of magnitude; there the normal equations have
     no digits left, and a QR factorisation of the weighted rows takes their place.
     """
-    scale = 1.0 / np.sqrt(np.diagonal(moments.zz, axis1=2, axis2=3))
-    scaled = moments.zz * scale[..., :, None] * scale[..., None, :]
+    zz = moments.zz + penalty[:, None, None, None] * np.eye(moments.zz.shape[-1])
+    scale = 1.0 / np.sqrt(np.diagonal(zz, axis1=2, axis2=3))
+    scaled = zz * scale[..., :, None] * scale[..., None, :]
     poor = np.linalg.eigvalsh(scaled).min(axis=-1, initial=1.0) < WELL_CONDITIONED
     scaled[poor] = np.eye(scaled.shape[-1])
     inverse = _inverses(scaled) * scale[..., :, None] * scale[..., None, :]
-    free = inverse @ moments.zx
-    rest = moments.xx - np.swapaxes(moments.zx, 2, 3) @ free
-    for k, q in np.argwhere(poor):
-        inverse[k, q], free[k, q], rest[k, q] = _by_rows(moments, blocks, k, q)
-    return inverse, free, rest
+    theta = inverse @ moments.zx
+    if poor.any():
+        inverse[poor], theta[poor] = _by_rows(moments, blocks, penalty, poor)
+    residual = blocks.X[:, None] - blocks.Z[:, None] @ theta
+    weight = (blocks.weight * moments.observations[:, None])[..., None]
+    rest = np.swapaxes(residual, 2, 3) @ (weight * residual)
+    return inverse, theta, rest + penalty[:, None, None, None] * (np.swapaxes(theta, 2, 3) @ theta)
 
 
-def _by_rows(moments: Moments, blocks: Blocks, k: int, q: int) -> tuple[Array, Array, Array]:
-    """The same three matrices at one node from its weighted rows, heaviest first."""
+def _by_rows(moments: Moments, blocks: Blocks, penalty: Array, nodes: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
+    """F and θ at some nodes, from their weighted rows, heaviest first."""
+    k, q = np.nonzero(nodes)
+    prior = np.sqrt(blocks.idle * moments.units[:, None] + penalty[:, None])[k]
     root = np.sqrt(blocks.weight[k, q] * moments.observations[k])
-    order = np.argsort(-root)
-    X, Z = root[order, None] * blocks.X[k, order], root[order, None] * blocks.Z[k, order]
-    extra = np.diag(np.sqrt(blocks.idle[k] * moments.units[k]))
-    orthogonal, upper = np.linalg.qr(np.vstack([Z, extra]))
-    back = scipy.linalg.solve_triangular(upper, np.eye(len(upper)))
-    free = back @ (orthogonal[: len(Z)].T @ X)
-    residual = X - Z @ free
-    return back @ back.T, free, residual.T @ residual
+    X = np.concatenate([root[..., None] * blocks.X[k], np.zeros((len(k), prior.shape[1], blocks.X.shape[2]))], axis=1)
+    Z = np.concatenate([root[..., None] * blocks.Z[k], prior[..., None] * np.eye(prior.shape[1])], axis=1)
+    order = np.argsort(-np.abs(Z).max(axis=2), axis=1)[..., None]
+    X, Z = np.take_along_axis(X, order, axis=1), np.take_along_axis(Z, order, axis=1)
+    orthogonal, upper = np.linalg.qr(Z)
+    back = _inverses(upper)
+    return back @ np.swapaxes(back, 1, 2), back @ (np.swapaxes(orthogonal, 1, 2) @ X)
 
 
 def _inverses(matrices: Array) -> Array:
@@ -283,11 +286,16 @@ def _padded_index(block: Index, count: int) -> tuple[Index, npt.NDArray[np.bool_
 
 
 def _rotated(Z: Array) -> tuple[Array, Array, Array]:
-    """Random-effect columns rotated to each block's own row space, the rotation, and which columns are idle."""
+    """Random-effect columns rotated to each block's own row space, the rotation, and which columns are idle.
+
+    A block of full rank is left as it is: rotation would mix rows whose weights differ by orders of magnitude.
+    """
     rotation = np.array([range_basis(z) for z in Z]).reshape(len(Z), Z.shape[2], Z.shape[2])
     turned = Z @ rotation
     norm = np.linalg.norm(turned, axis=1)
     idle = norm <= np.sqrt(SINGULAR) * norm.max(axis=1, keepdims=True, initial=0.0)
+    whole = ~idle.any(axis=1)
+    rotation[whole], turned[whole] = np.eye(Z.shape[2]), Z[whole]
     return turned * ~idle[:, None, :], rotation, idle.astype(float)
 
 
@@ -335,10 +343,10 @@ class AtomSubset:
         blocks = self.blocks
         k, p, r = len(blocks.X), blocks.X.shape[2], blocks.Z.shape[2]
         rows = np.concatenate([blocks.X, blocks.Z], axis=2)
-        outer = (rows[:, :, :, None] * rows[:, :, None, :]).reshape(k, rows.shape[1], (p + r) ** 2)
-        moment = ((blocks.weight * observations[:, None, :]) @ outer).reshape(k, -1, p + r, p + r)
+        outer = (blocks.Z[:, :, :, None] * rows[:, :, None, :]).reshape(k, rows.shape[1], r * (p + r))
+        moment = ((blocks.weight * observations[:, None, :]) @ outer).reshape(k, -1, r, p + r)
         idle = blocks.idle[:, None, :, None] * np.eye(r) * units[:, None, None, None]
-        return Moments(moment[:, :, :p, :p], moment[:, :, p:, :p], moment[:, :, p:, p:] + idle, units, observations)
+        return Moments(moment[..., :p], moment[..., p:] + idle, units, observations)
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,7 +77,7 @@ def _plan(result: StudyResult) -> Sketch:
         "design",
         caption[0].upper() + caption[1:],
         words.plan(design, study.unit, study.observation),
-        lambda ax: plotting.design_measure(ax, design),
+        lambda ax: plotting.design_measure(ax, design, **_axes_labels(result)),
     )
 
 
@@ -106,11 +106,13 @@ def _budget_line(result: StudyResult) -> list[Sketch]:
     if frame is None or len(frame) < 2:
         return []
     optimum = result.best.design
+    sizes = {round(group.replicates, 3) for group in optimum.groups}
+    differ = " The optimum gives its groups different numbers, and stands at their mean." if len(sizes) > 1 else ""
     return [
         Sketch(
             "budget-line",
             f"All of these cost the same: the best design with each number of {labels['replicates']}. Along the top, "
-            f"the {labels['units']} that the budget then buys.",
+            f"the {labels['units']} that the budget then buys.{differ}",
             f"Efficiency against {labels['replicates']}: highest near "
             f"{words.number(optimum.observations / optimum.units)}, {words.percent(frame['efficiency'].iloc[0])} at "
             f"{words.number(frame['replicates'].iloc[0])} and {words.percent(frame['efficiency'].iloc[-1])} at "
@@ -124,11 +126,18 @@ def _surface(result: StudyResult) -> list[Sketch]:
     frame, labels, best = result.surface, _axes_labels(result), result.best
     if frame is None:
         return []
+    affordable = frame[frame["spend"] <= best.budget]
+    held_back = bool((affordable["efficiency"] > 1.0 + 1e-6).any())
+    remark = (
+        "Where the line passes through more than 100 %, the optimum's proportions would break a bound of the study."
+        if held_back
+        else "The line touches the contour of 100 % at the optimum: better designs cost more."
+    )
     return [
         Sketch(
             "surface",
-            f"Efficiency over the numbers of {labels['units']} and of {labels['replicates']}. The budget's limit "
-            "touches the contour of 100 % at the optimum: better designs cost more.",
+            f"Efficiency over the numbers of {labels['units']} and of {labels['replicates']}, in the optimum's "
+            f"proportions, and the line of designs that cost the whole budget. {remark}",
             f"Contours of efficiency. The optimum is {words.number(best.design.units)} {labels['units']} with "
             f"{words.number(best.design.observations / best.design.units)} {labels['replicates']} on average.",
             lambda ax: plotting.criterion_surface(ax, frame, best.budget, best.design, **labels),
@@ -142,7 +151,7 @@ def _power(result: StudyResult) -> list[Sketch]:
         return []
     planned, word = size(result)
     unit = words.plural(word)
-    at_plan = words.joined([f"{words.percent(p)} by the order {order}" for order, p in result.power.items()])
+    at_plan = words.joined([f"{words.probability(p)} by the order {order}" for order, p in result.power.items()])
     return [
         Sketch(
             "power",

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from optdesign.study.tables import Test
 
 
+#: Units below which the normal approximation to a test statistic is itself in doubt.
+FEW = 10
+
+
 def render(result: StudyResult, pictures: Mapping[str, Picture]) -> str:
     """The page as HTML; whatever came from the user is escaped by the template."""
     environment = Environment(
@@ -43,7 +47,7 @@ def _contents(result: StudyResult) -> dict[str, Any]:
         "regime": regime(result),
         "power": tables.power(result) if result.power else None,
         "power_text": power(result),
-        "certificate": words.certificate(best.certificate.efficiency_bound, best.rounded.efficiency_bound),
+        "certificate": words.certificate(best.certificate.efficiency_bound, best.rounded.efficiency_bound, study.unit),
         "status": best.status.value,
         "nominal_source": nominal_source(result),
         "nominal": [tables.coefficients(result), *tables.components(best)],
@@ -92,7 +96,11 @@ def power(result: StudyResult) -> str:
     test, order = result.study.tables.test, result.best.order
     if test is None or not result.power:
         return ""
-    reached = f"{_hypothesis(test)} has a power of {words.percent(result.power[order])} ({order} order)"
+    truth = tables.nominal_value(result.best, test.coefficient)
+    reached = (
+        f"If the true value is {words.number(truth)}, {_hypothesis(test)} has a power of "
+        f"{words.probability(result.power[order])} ({order} order)"
+    )
     return words.sentence([reached, _needed(result, test.power)])
 
 
@@ -102,7 +110,8 @@ def _needed(result: StudyResult, wanted: float | None) -> str:
     planned, word = figures.size(result)
     more = result.needed.count - planned
     than = f"{words.number(abs(more))} {'more' if more > 0 else 'fewer'} than planned" if more else "as planned"
-    return f"{words.counted(result.needed.count, word)} in the same proportions give {100 * wanted:g} % ({than})"
+    enough = f"{words.counted(result.needed.count, word)} in the same proportions give {100 * wanted:g} % ({than})"
+    return f"{enough}; a test on so few may not hold its level" if result.needed.count < FEW else enough
 
 
 def _hypothesis(test: Test) -> str:
@@ -111,11 +120,10 @@ def _hypothesis(test: Test) -> str:
 
 def regime(result: StudyResult) -> str:
     """What the orders say about the asymptotics, for the coefficient of interest or the worst one."""
-    if "ratio" not in result.precision:
-        return ""
     ratios = result.precision["ratio"].astype(float)
     name = coefficient_of_interest(result) or str(ratios.fillna(float("inf")).idxmax())
-    return words.regime(float(ratios[name]), name)
+    errors = result.precision.astype(float).to_dict(orient="index")[name]
+    return words.regime({str(column): error for column, error in errors.items()}, name)
 
 
 def nominal_source(result: StudyResult) -> str:
@@ -123,7 +131,7 @@ def nominal_source(result: StudyResult) -> str:
     fit, pilot = result.fit, result.study.tables.nominal.from_pilot
     if fit is None:
         return "The nominal values are stated in the study file."
-    sizes = words.joined([words.counted(n, f"level of {f}") for f, n in fit.units.items()] or ["no grouping factor"])
+    sizes = words.joined([f"{n:,} levels of {f}" for f, n in fit.units.items()] or ["no grouping factor"])
     return (
         f"The nominal values are the maximum likelihood estimates from the pilot data {pilot}: "
         f"{words.counted(fit.observations, 'observation')}, {sizes}."
@@ -143,7 +151,7 @@ def assumptions(result: StudyResult) -> list[str]:
     said = [
         f"The analysis fits {model.formula} ({model.family}, {model.link_function.name} link) by maximum likelihood.",
         "The nominal values are true. The plan is best for them, and good for values close by.",
-        f"Standard errors for the choice of the plan use the order {best.order}: {words.NEGLECTED[best.order]}.",
+        f"The plan is chosen by standard errors of the {best.order} order: {words.NEGLECTED[best.order]}.",
         "Every unit gives all its observations: nobody drops out, and nothing is missing.",
         "Prices are as stated, the same for the first unit and the last.",
         f"The best design is the one with the smallest {best.criterion.label}.",

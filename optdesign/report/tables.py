@@ -34,12 +34,14 @@ class Table:
 def plan(design: Design, unit: str, observation: str) -> Table:
     """A row per group and point: how many units, and what one of them does there."""
     observations = words.plural(observation)
-    units = [words.plural(unit).capitalize(), f"{observations} per {unit}".capitalize(), "Of them here"]
+    units = [words.plural(unit).capitalize(), f"{observations} per {unit}".capitalize(), "At this point"]
     rows = [row for number, group in enumerate(design.groups, start=1) for row in _group_rows(number, group)]
     rows.append(["All", "", words.number(design.units), "", "", words.number(design.observations)])
     header = ["Group", "Covariates", *units, f"{observations} in all".capitalize()]
     if design.layout is None:
         header, rows = [*header[:2], header[-1]], [[*row[:2], row[-1]] for row in rows]
+    elif all(group.measure.points.shape[1] == 0 for group in design.groups):
+        header, rows = [*header[:4], header[-1]], [[*row[:4], row[-1]] for row in rows]
     return Table("The plan, group by group", header, rows, text=2, total=True)
 
 
@@ -68,7 +70,7 @@ def money(best: OptimalDesign, unit: str, observation: str, currency: str) -> Ta
     for what, amount in (("Fixed", cost.fixed), ("Total", best.rounded.spend), ("Budget", best.budget)):
         if amount or what != "Fixed":
             rows.append([what, "", "", words.money(amount, "")])
-    rows.append(["Left over", "", "", words.money(best.budget - best.rounded.spend, "")])
+    rows.append(["Left over", "", "", words.money(max(0.0, round(best.budget - best.rounded.spend, 2)), "")])
     header = ["", words.plural(unit).capitalize(), words.plural(observation).capitalize(), "Total"]
     return Table(f"Money{f', in {currency}' if currency else ''}", header, rows, total=True)
 
@@ -89,7 +91,7 @@ def _numbers(frame: pd.DataFrame) -> list[list[str]]:
 
 def power(result: StudyResult) -> Table:
     """Power at the plan by each order."""
-    rows = [[order, words.percent(value, 1)] for order, value in result.power.items()]
+    rows = [[order, words.probability(value)] for order, value in result.power.items()]
     return Table("Power of the plan", ["Order", "Power"], rows)
 
 
@@ -103,6 +105,13 @@ def coefficients(result: StudyResult) -> Table:
     values = best.nominal.beta_vector(encoding)
     rows = [[n, words.number(float(v))] for n, v in zip(encoding.fixed_names, values, strict=True)]
     return Table("Fixed effects, as stated in the study file", ["Coefficient", "Value"], rows)
+
+
+def nominal_value(best: OptimalDesign, coefficient: str) -> float:
+    """Nominal value of a coefficient."""
+    encoding = learn(best.model.parsed, _reference(best))
+    name = encoding.aliases.get(coefficient, coefficient)
+    return float(best.nominal.beta_vector(encoding)[encoding.fixed_names.index(name)])
 
 
 def components(best: OptimalDesign) -> list[Table]:

@@ -18,14 +18,17 @@ __all__ = ["counted", "money", "plural"]
 
 #: Points of a unit's schedule that a sentence lists; more are left to the table.
 MOST_POINTS = 5
-#: Ratio of standard errors, two-term to leading, from which the second term is worth a remark, and then a caution.
-REMARKABLE, DOUBTFUL = 1.02, 1.25
+#: Relative difference of standard errors, by orders that should agree, above which asymptotics are in doubt: a tenth
+#: of the variance.
+DOUBTFUL = math.sqrt(1.1) - 1.0
+#: Probability above which a power is called just that.
+CERTAIN = 0.999
 
 NEGLECTED = {
-    "leading": "the leading term only, which leaves out what the observations per unit add to it",
-    "two-term": "two terms: it neglects terms of order 1/(m n²) and 1/m² in m units of n observations",
-    "averaged": "the averaged conditional information, of the same order as the two-term formula",
-    "exact": "no approximation: it is exact for a Gaussian model with known variance components",
+    "leading": "what the observations per unit add to the leading term is left out",
+    "two-term": "terms of order 1/(m n²) and 1/m² are neglected, in m units of n observations",
+    "averaged": "terms of order 1/(m n²) and 1/m² are neglected in part, in m units of n observations",
+    "exact": "nothing is neglected, for a Gaussian model with known variance components",
 }
 
 
@@ -52,6 +55,15 @@ def percent(share: float, digits: int = 0) -> str:
     ('72 %', '99.9 %')
     """
     return f"{100 * share:.{digits}f} %"
+
+
+def probability(value: float) -> str:
+    """A power as a percentage; one that is as good as certain is not called certain.
+
+    >>> probability(0.7243), probability(0.99999)
+    ('72.4 %', '> 99.9 %')
+    """
+    return f"> {percent(CERTAIN, 1)}" if value > CERTAIN else percent(value, 1)
 
 
 def at_least(share: float, digits: int) -> str:
@@ -129,38 +141,35 @@ def precision(frame: pd.DataFrame, order: str, coefficient: str | None) -> str:
     """The standard error of the coefficient of interest, or of all of them."""
     errors = {str(name): number(float(se)) for name, se in frame[order].items()}
     if coefficient is not None:
-        return f"{coefficient} is then estimated with a standard error of {errors[coefficient]} ({order} order)"
+        error = errors[coefficient]
+        return f"The coefficient {coefficient} is then estimated with a standard error of {error} ({order} order)"
     parts = [f"{se} for {name}" for name, se in errors.items()]
     return f"The standard errors ({order} order) are then {joined(parts)}"
 
 
-def regime(ratio: float, coefficient: str) -> str:
-    """What the ratio of the two-term to the leading standard error says about the asymptotics."""
-    if not math.isfinite(ratio):
-        return f"The ratio of orders is not defined for {coefficient}."
-    if ratio < REMARKABLE:
-        return (
-            f"The second term changes no standard error by more than {percent(max(ratio - 1, 0.0), 1)}: at this size "
-            "the asymptotics hold well."
-        )
-    text = (
-        f"The finite number of observations per unit makes the standard error of {coefficient} {ratio:.2f} times what "
-        "the leading term alone says, which is what a calculation that counts only units would promise."
-    )
-    caution = (
-        " That is far from the limit in which the formulas hold exactly: terms beyond the second, which neither order "
-        "has, may matter too. Check the plan by simulation before you rely on it."
-    )
-    return text + caution if ratio >= DOUBTFUL else text
+def regime(errors: Mapping[str, float], coefficient: str) -> str:
+    """What the standard errors of a coefficient by each order say about the asymptotics."""
+    first = f"The finite number of observations per unit changes the standard error of {coefficient} by a factor of "
+    first += f"{number(errors['ratio'])}, from the leading order, which a calculation that counts only units gives, to "
+    first += "the two-term order"
+    other = "exact" if "exact" in errors else "averaged"
+    if other not in errors:
+        return sentence([first])
+    apart = abs(errors[other] / errors["two-term"] - 1.0)
+    second = f"The {other} order differs from the two-term order by {percent(apart, 1)}"
+    if apart <= DOUBTFUL:
+        return sentence([first, f"{second}: the asymptotics hold at this size"])
+    return sentence([first, f"{second}: the asymptotics are doubtful at this size, so check the plan by simulation"])
 
 
-def certificate(bound: float, rounded: float) -> str:
+def certificate(bound: float, rounded: float, unit: str) -> str:
     """The equivalence theorem in one sentence, for the optimum and for the plan in whole numbers."""
     return (
-        "A unit of money spent on any candidate, or on one more unit, can gain no more than one spent on what the "
-        "design already uses: the ratio of sensitivity to price is nowhere above one, and one on everything in the "
-        f"design. By the equivalence theorem the continuous optimum is therefore at least {at_least(bound, 4)} "
-        f"efficient among all admissible designs, and the plan in whole numbers at least {at_least(rounded, 2)}."
+        f"Money spent on any candidate point, or on one more {unit}, gains no more than the same money spent on what "
+        "the design already uses: the ratio of sensitivity to price, which budget and bounds set, is nowhere above "
+        "one, and one on everything in the design. By the equivalence theorem the continuous optimum is therefore at "
+        f"least {at_least(bound, 4)} efficient among all admissible designs, and the plan in whole numbers at least "
+        f"{at_least(rounded, 2)}."
     )
 
 

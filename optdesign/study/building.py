@@ -52,10 +52,9 @@ def space_of(study: Study) -> DesignSpace:
         candidates = _candidates(study, table.candidates)
     with placed(study, "space", "observed"):
         observed = None if table.observed is None else _observed(study, table.observed)
-    factors = table.layout.nested if table.layout else study.model.factors
     with placed(study, "space"):
         return DesignSpace(
-            Nested(*factors) if factors else None,
+            Nested(*study.factors) if study.factors else None,
             candidates,
             observed=observed,
             levels=table.levels,

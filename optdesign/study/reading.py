@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,10 @@ from pydantic_core import ErrorDetails
 
 from optdesign.costs import Cost
 from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.families import family_named, link_named
+from optdesign.formula import ParsedFormula, parse
 from optdesign.models import MixedModel, NominalValues
-from optdesign.study.tables import StudyFile
+from optdesign.study.tables import Model, StudyFile
 
 Keys = tuple[str | int, ...]
 Problem = tuple[Keys, str]
@@ -63,12 +65,21 @@ class Study:
         """What will be fitted."""
         return MixedModel(**self.tables.model.model_dump())
 
+    @cached_property
+    def parsed(self) -> ParsedFormula:
+        """The formula, taken apart."""
+        return parse(self.tables.model.formula)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Grouping factors of the layout, outermost first; none for a model without random terms."""
+        layout = self.tables.space.layout
+        return layout.nested if layout else tuple(self.parsed.random)
+
     @property
     def factor(self) -> str | None:
-        """The grouping factor; None for a model without random terms."""
-        layout = self.tables.space.layout
-        factors = layout.nested if layout else self.model.factors
-        return factors[0] if factors else None
+        """The outermost grouping factor, if any."""
+        return self.factors[0] if self.factors else None
 
     @property
     def pilot(self) -> Path | None:
@@ -101,7 +112,7 @@ class Study:
 
     def __repr__(self) -> str:
         goal = self.tables.goal
-        return f"Study('{self.title}': {self.model.formula}, budget {goal.budget:,g}, from {self.path})"
+        return f"Study('{self.title}': {self.tables.model.formula}, budget {goal.budget:,g}, from {self.path})"
 
 
 def load_study(path: str | Path) -> Study:
@@ -165,8 +176,11 @@ def _toml(path: Path, text: str) -> dict[str, Any]:
 def _complain(path: Path, text: str, problems: list[Problem]) -> None:
     """`SpecificationError` with a line for each problem; nothing where there is none."""
     if problems:
-        lines = {f"{place(path, text, keys)}: {message}": None for keys, message in problems}
-        raise SpecificationError("\n".join(lines))
+        lines = _lines(text)
+        problems = sorted(problems, key=lambda problem: _line(lines, problem[0]) or 0)
+        raise SpecificationError(
+            "\n".join(dict.fromkeys(f"{place(path, text, keys)}: {message}" for keys, message in problems))
+        )
 
 
 # Where things stand ---------------------------------------------------------------------------------------------------
@@ -174,12 +188,15 @@ def _complain(path: Path, text: str, problems: list[Problem]) -> None:
 
 def place(path: Path, text: str, keys: Keys) -> str:
     """A key in words, with the line of the closest enclosing key that the text spells out."""
-    lines = _lines(text)
-    known = [line for end in range(len(keys), 0, -1) if (line := lines.get(keys[:end]))]
+    line = _line(_lines(text), keys)
     table, *rest = keys or ("",)
     named = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in rest).lstrip(".")
-    words = [path.name, *([f"line {known[0]}"] if known else [])]
+    words = [path.name, *([f"line {line}"] if line else [])]
     return ", ".join(words) + (f", [{table}] {named}".rstrip() if keys else "")
+
+
+def _line(lines: Mapping[Keys, int], keys: Keys) -> int | None:
+    return next((lines[keys[:end]] for end in range(len(keys), 0, -1) if keys[:end] in lines), None)
 
 
 def _lines(text: str) -> dict[Keys, int]:
@@ -208,7 +225,9 @@ def _validation_problems(errors: list[ErrorDetails], data: Mapping[str, Any]) ->
     """One problem for each place. Of a value that fits none of several forms, only the closest form is named."""
     found: dict[Keys, ErrorDetails] = {}
     for error in errors:
-        found.setdefault(_path(error, data), error)
+        keys = _path(error, data)
+        if keys not in found or error["type"] == "value_error":
+            found[keys] = error
     deepest = [keys for keys in found if not any(keys == other[: len(keys)] and keys != other for other in found)]
     return [(keys, _message(keys, found[keys])) for keys in deepest]
 
@@ -267,7 +286,7 @@ def _needed(keys: Keys) -> str:
 def _contradictions(study: Study) -> Iterator[Problem]:
     """What is wrong although every key on its own is fine; cheap checks only."""
     tables = study.tables
-    if broken := list(_unbuildable(MixedModel, "model", tables.model.model_dump())):
+    if broken := list(_model_problems(tables.model)):
         yield from broken
         return
     files = _Files(study)
@@ -276,6 +295,23 @@ def _contradictions(study: Study) -> Iterator[Problem]:
     yield from _column_problems(study, files)
     yield from _factor_problems(study)
     yield from _unbuildable(Cost, "cost", tables.cost.model_dump())
+
+
+def _model_problems(model: Model) -> Iterator[Problem]:
+    """What can be told without expanding the formula, which takes heavier libraries."""
+    if model.size is not None and model.family.lower() != "binomial":
+        yield ("model", "size"), f"belongs to the family 'binomial'; the family is '{model.family}'. Leave it out."
+    checks: dict[str, Callable[[], object]] = {
+        "formula": lambda: parse(model.formula),
+        "family": lambda: family_named(model.family),
+        "link": lambda: model.link and link_named(model.link, family_named(model.family)),
+    }
+    for key, check in checks.items():
+        try:
+            check()
+        except SpecificationError as error:
+            yield ("model", key), str(error)
+            return
 
 
 def _unbuildable(kind: type, table: str, keywords: Mapping[str, Any]) -> Iterator[Problem]:
@@ -347,25 +383,25 @@ def _no_column(name: str, columns: list[str], where: str) -> str:
 
 
 def _nominal_problems(study: Study, pilot: list[str] | None) -> Iterator[Problem]:
-    nominal, model = study.tables.nominal, study.model
+    nominal, factors = study.tables.nominal, tuple(study.parsed.random)
     if nominal.from_pilot is not None:
-        needed = {column for factor in model.factors for column in factor.split(":")} | set(_names(model.formula))
+        needed = {column for factor in factors for column in factor.split(":")}
+        needed |= set(_names(study.tables.model.formula))
         for name in sorted(needed - set(pilot)) if pilot else ():
             yield ("model", "formula"), _no_column(name, pilot or [], nominal.from_pilot)
         return
     yield from _unbuildable(NominalValues, "nominal", nominal.model_dump(exclude={"from_pilot"}))
-    for factor in model.factors:
+    for factor in factors:
         if factor not in nominal.covariance:
             yield (
                 ("nominal", "covariance"),
                 f"grouping factor '{factor}' has no nominal covariance: add covariance = {{ {factor} = … }}.",
             )
     for factor in nominal.covariance:
-        if factor not in model.factors:
+        if factor not in factors:
             yield (
                 ("nominal", "covariance", factor),
-                f"'{factor}' is not a grouping factor of the formula: {listed(model.factors)}."
-                f"{nearest(factor, model.factors)}",
+                f"'{factor}' is not a grouping factor of the formula: {listed(factors)}.{nearest(factor, factors)}",
             )
 
 
@@ -395,7 +431,7 @@ def _column_problems(study: Study, files: _Files) -> Iterator[Problem]:
 
 def _uses(study: Study) -> Iterator[tuple[Keys, str]]:
     """Every use of a covariate: the key that uses it, and its name."""
-    tables, parsed = study.tables, study.model.parsed
+    tables, parsed = study.tables, study.parsed
     random = [name for terms in parsed.random.values() for term in terms for name in _names(term)]
     yield from ((("model", "formula"), name) for name in dict.fromkeys([*_names(parsed.fixed), *random]))
     for key in ("size", "offset"):
@@ -404,15 +440,15 @@ def _uses(study: Study) -> Iterator[tuple[Keys, str]]:
     yield from ((("space", "levels", name), name) for name in tables.space.levels)
     for at, share in enumerate(tables.space.constraints):
         yield from ((("space", "constraints", at), name) for name in _names(share.condition))
-    prices = {("units", factor): price for factor, price in tables.cost.units.items()}
-    for keys, price in {**prices, ("observation",): tables.cost.observation}.items():
+    prices: dict[Keys, str | float] = {("units", factor): price for factor, price in tables.cost.units.items()}
+    prices["observation",] = tables.cost.observation
+    for keys, price in prices.items():
         yield from ((("cost", *keys), name) for name in (_names(price) if isinstance(price, str) else ()))
 
 
 def _factor_problems(study: Study) -> Iterator[Problem]:
     """Every factor that is named must be one of the layout."""
-    tables = study.tables
-    factors = tables.space.layout.nested if tables.space.layout else study.model.factors
+    tables, factors = study.tables, study.factors
     named: list[tuple[Keys, str]] = [(("space", "levels", c), f) for c, f in tables.space.levels.items()]
     named += [(("space", "counts", factor), factor) for factor in tables.space.counts]
     named += [(("cost", "units", factor), factor) for factor in tables.cost.units]

@@ -70,7 +70,7 @@ class StudyResult:
     def plan_json(self) -> dict[str, Any]:
         """The plan as plain dictionaries, lists, numbers and text; the same for every run of the same study."""
         best, tables = self.best, self.study.tables
-        orders = [name for name in self.precision if name != "ratio"]
+        orders = [str(name) for name in self.precision if name != "ratio"]
         plan = {
             "title": self.study.title,
             "groups": groups_of(best.rounded.design),

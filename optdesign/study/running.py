@@ -74,7 +74,7 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
             best = optimize(*question.parts)
         progress("working out what the plan can show")
         precision = _precision(best)
-        tested = _Tested.of(question, best, [name for name in precision if name != "ratio"])
+        tested = _Tested.of(question, best, _orders(precision))
         progress("looking around the optimum")
         line, surface = _around(best)
     notes = [*best.warnings, *(question.fit.notes if question.fit else ())]
@@ -95,6 +95,10 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
     )
 
 
+def _orders(precision: pd.DataFrame) -> list[str]:
+    return [str(name) for name in precision if name != "ratio"]
+
+
 @contextmanager
 def _collected() -> Iterator[list[str]]:
     """Texts of the regime warnings raised inside; other warnings go to the log."""
@@ -111,12 +115,13 @@ def _collected() -> Iterator[list[str]]:
 
 def ask(study: Study, progress: Callable[[str], None]) -> Question:
     """The study's parts, with the pilot fitted."""
-    pilot = None
-    table = study.tables.nominal
+    pilot, table = None, study.tables.nominal
+    with placed(study, "model", "formula"):
+        model = study.model
     if table.from_pilot is not None:
         progress(f"fitting {table.from_pilot}")
         with placed(study, "nominal", "from_pilot"):
-            pilot = fit(study.model, read_frame(study, table.from_pilot))
+            pilot = fit(model, read_frame(study, table.from_pilot))
             nominal = pilot.nominal_values()
     else:
         nominal = NominalValues(table.beta or (), table.covariance, table.dispersion)
@@ -174,7 +179,7 @@ def _missing_candidates(question: Question) -> str:
     points = question.space.candidates.points
     sentences = []
     for name in points.columns.intersection(sorted(question.study.model.covariates)):
-        if points[name].nunique() == 1:
+        if len(set(points[name])) == 1:
             value = points[name].iloc[0]
             sentences.append(f" The candidates have '{name}' at {value!r} only.{_others(question, name, value)}")
     return "".join(sentences)

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0)]
-Bounds = Annotated[tuple[Bound, Bound], Field(strict=False)]
+
+
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if low > high:
+        raise ValueError(f"got [{low:g}, {high:g}], needed the lowest first: exchange them.")
+    return bounds
+
+
+Bounds = Annotated[tuple[Bound, Bound], Field(strict=False), AfterValidator(_in_order)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)] | str
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
@@ -35,37 +44,41 @@ class Model(Table):
     formula: Name = Field(
         description="a formula as in lme4, with random terms in parentheses: 'y ~ x + (1 + x | group)'"
     )
-    family: Name = Field("gaussian", description="one of 'gaussian', 'bernoulli', 'binomial', 'poisson'")
-    link: Name | None = Field(None, description="the name of a link, such as 'log'; the canonical link by default")
-    size: Annotated[int, Field(ge=1)] | Name | None = Field(
-        None, description="trials per observation of a binomial response, a whole number or the name of a column"
+    family: Name = Field(default="gaussian", description="one of 'gaussian', 'bernoulli', 'binomial', 'poisson'")
+    link: Name | None = Field(
+        default=None, description="the name of a link, such as 'log'; the canonical link by default"
     )
-    offset: Name | None = Field(None, description="the name of a column added to the linear predictor")
+    size: Annotated[int, Field(ge=1)] | Name | None = Field(
+        default=None,
+        description="trials per observation of a binomial response, a whole number or the name of a column",
+    )
+    offset: Name | None = Field(default=None, description="the name of a column added to the linear predictor")
 
 
 class Nominal(Table):
     """What is believed today: fitted from a pilot file, or stated."""
 
     from_pilot: Name | None = Field(
-        None, description="the name of a CSV file beside the study file, a row per observation, to fit the model to"
+        default=None,
+        description="the name of a CSV file beside the study file, a row per observation, to fit the model to",
     )
     beta: dict[str, Number] | Annotated[tuple[Number, ...], Field(strict=False)] | None = Field(
-        None,
+        default=None,
         description="a table of coefficients, { Intercept = 1.5, x = -0.3 }, or a list in the order of the model, "
         "of finite numbers on the scale of the linear predictor",
     )
     covariance: dict[str, Number | Annotated[tuple[Row, ...], Field(strict=False)]] = Field(
-        {},
+        default={},
         description="a table with a finite covariance matrix for each grouping factor, { group = [[0.3, 0.0], "
         "[0.0, 0.1]] }; a number will do for a random intercept",
     )
     dispersion: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        1.0, description="a positive number, the residual variance of a Gaussian response"
+        default=1.0, description="a positive number, the residual variance of a Gaussian response"
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> Nominal:
-        if (self.from_pilot is None) == (self.beta is None):
+        if self.from_pilot is None and self.beta is None:
             raise ValueError("give either from_pilot = 'file.csv', or beta = … (with covariance and dispersion).")
         if self.from_pilot is not None and len(self.model_fields_set) > 1:
             raise ValueError(
@@ -89,14 +102,14 @@ class Candidates(Table):
     """The covariate points that may be chosen."""
 
     grid: Grid | None = Field(
-        None,
+        default=None,
         description="a table with finite values for each covariate, { arm = ['a', 'b'], dose = { start = 0, stop = 1, "
         "num = 101 } }, all combinations of which may be used",
     )
     from_frame: Name | None = Field(
-        None, description="the name of a CSV file beside the study file, a row per point that may be used"
+        default=None, description="the name of a CSV file beside the study file, a row per point that may be used"
     )
-    columns: Names | None = Field(None, description="a list of columns of that file; all by default")
+    columns: Names | None = Field(default=None, description="a list of columns of that file; all by default")
 
     @model_validator(mode="after")
     def _one_source(self) -> Candidates:
@@ -109,17 +122,17 @@ class Observed(Table):
     """The law of covariates that are observed, not chosen."""
 
     from_frame: Name | None = Field(
-        None, description="the name of a CSV file beside the study file, whose rows are the law"
+        default=None, description="the name of a CSV file beside the study file, whose rows are the law"
     )
-    columns: Names | None = Field(None, description="a list of columns of that file; all others by default")
+    columns: Names | None = Field(default=None, description="a list of columns of that file; all others by default")
     by: Name | None = Field(
-        None, description="a column that names units: each of its values then counts as one row of the law"
+        default=None, description="a column that names units: each of its values then counts as one row of the law"
     )
     grid: Grid | None = Field(
-        None, description="a table with finite values for each covariate, whose combinations are the law"
+        default=None, description="a table with finite values for each covariate, whose combinations are the law"
     )
     weights: Name | Row | None = Field(
-        None,
+        default=None,
         description="a column of the file, or a list of numbers, one per combination of the grid; equal by default",
     )
 
@@ -144,8 +157,10 @@ class Share(Table):
     """A bound on the share of units, or of observations, at which a condition holds."""
 
     condition: Name = Field(description="an expression in the candidate columns, such as \"arm == 'control'\"")
-    at_least: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="the smallest share, between 0 and 1")
-    at_most: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="the largest share, between 0 and 1")
+    at_least: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="the smallest share, between 0 and 1"
+    )
+    at_most: Annotated[float, Field(ge=0, le=1)] = Field(default=1.0, description="the largest share, between 0 and 1")
 
     @model_validator(mode="after")
     def _in_order(self) -> Share:
@@ -154,62 +169,61 @@ class Share(Table):
         return self
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """JSON has no infinity, so that the schema cannot state a default of no limit."""
+    schema.pop("default", None)
+
+
 class Space(Table):
     """What may be chosen."""
 
     layout: Layout | None = Field(
-        None, description="a table { nested = ['group'] }; by default the grouping factor of the formula"
+        default=None, description="a table { nested = ['group'] }; by default the grouping factor of the formula"
     )
     candidates: Candidates | None = Field(
-        None, description="a table with grid = { … } or from_frame = 'file.csv', the points that may be used"
+        default=None, description="a table with grid = { … } or from_frame = 'file.csv', the points that may be used"
     )
     observed: Observed | None = Field(
-        None, description="a table with from_frame = 'file.csv' or grid = { … }, the law of what is not chosen"
+        default=None, description="a table with from_frame = 'file.csv' or grid = { … }, the law of what is not chosen"
     )
     levels: dict[str, Name] = Field(
-        {}, description="a table { covariate = 'factor' } of the covariates that are constant within a unit"
+        default={}, description="a table { covariate = 'factor' } of the covariates that are constant within a unit"
     )
     counts: dict[str, Bound | Bounds] = Field(
-        {}, description="a table { factor = [lowest, highest] } or { factor = number } of units in all"
+        default={}, description="a table { factor = [lowest, highest] } or { factor = number } of units in all"
     )
     replicates: Bound | Bounds = Field(
-        (1.0, float("inf")),
+        default=(1.0, float("inf")),
         description="a number or a pair [lowest, highest], not negative: observations per unit",
-        # JSON has no infinity, so that the schema states no default here.
-        json_schema_extra=lambda schema: schema.pop("default", None),
+        json_schema_extra=_without_default,
     )
     common_replicates: bool = Field(
-        False, description="true or false: whether all kinds of unit must have the same number of observations"
+        default=False, description="true or false: whether all kinds of unit must have the same number of observations"
     )
     at_most: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="a whole number of at least 1: how often one point may be used within a unit"
+        default=None, description="a whole number of at least 1: how often one point may be used within a unit"
     )
     constraints: Annotated[tuple[Share, ...], Field(strict=False)] = Field(
-        (), description="a list of tables { condition = \"arm == 'control'\", at_least = 0.3 }"
+        default=(), description="a list of tables { condition = \"arm == 'control'\", at_least = 0.3 }"
     )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Space:
-        for what, bounds in {"replicates": self.replicates, **self.counts}.items():
-            if isinstance(bounds, tuple) and bounds[0] > bounds[1]:
-                raise ValueError(f"the bounds of {what} are [{bounds[0]:g}, {bounds[1]:g}]: the lowest comes first.")
-        return self
 
 
 class Cost(Table):
     """What units and observations cost, all in one currency."""
 
     units: dict[str, Price] = Field(
-        {},
+        default={},
         description="a table { factor = price } with the price of one unit: a number, or an expression in unit-level "
         "covariates such as \"900 + 400*(arm == 'active')\"; not negative",
     )
-    observation: Price = Field(0.0, description="the price of one observation, a number or an expression; not negative")
+    observation: Price = Field(
+        default=0.0, description="the price of one observation, a number or an expression; not negative"
+    )
     cell: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        0.0, description="the price of one observed cell of a crossed layout, a number; not negative"
+        default=0.0, description="the price of one observed cell of a crossed layout, a number; not negative"
     )
     fixed: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        0.0, description="the price of having the study at all, a number; not negative"
+        default=0.0, description="the price of having the study at all, a number; not negative"
     )
 
 
@@ -217,11 +231,13 @@ class Criterion(Table):
     """The criterion with its options."""
 
     kind: Literal["D", "A", "c"] = Field(description="'D', 'A' or 'c'")
-    of: Names | None = Field(None, description="a list of the coefficients that a D-criterion is about")
+    of: Names | None = Field(default=None, description="a list of the coefficients that a D-criterion is about")
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
-        None, description="a table { coefficient = weight } of an A-criterion, not negative"
+        default=None, description="a table { coefficient = weight } of an A-criterion, not negative"
     )
-    combination: dict[str, Number] | None = Field(None, description="a table { coefficient = number } of a c-criterion")
+    combination: dict[str, Number] | None = Field(
+        default=None, description="a table { coefficient = number } of a c-criterion"
+    )
 
     @model_validator(mode="after")
     def _own_options(self) -> Criterion:
@@ -243,7 +259,8 @@ class Goal(Table):
         description="a positive finite number, in the currency of [cost]"
     )
     order: Literal["leading", "two-term", "averaged", "exact"] = Field(
-        "two-term", description="the approximation of the covariance: 'leading', 'two-term', 'averaged' or 'exact'"
+        default="two-term",
+        description="the approximation of the covariance: 'leading', 'two-term', 'averaged' or 'exact'",
     )
 
 
@@ -251,25 +268,32 @@ class Test(Table):
     """The test that the study is planned for."""
 
     coefficient: Name = Field(description="the name of a coefficient, or of its one-column term")
-    null: Number = Field(0.0, description="the coefficient's value under the null hypothesis, a finite number")
+    null: Number = Field(default=0.0, description="the coefficient's value under the null hypothesis, a finite number")
     alternative: Literal["two-sided", "greater", "less"] = Field(
-        "two-sided", description="'two-sided', 'greater' or 'less'"
+        default="two-sided", description="'two-sided', 'greater' or 'less'"
     )
-    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="the level of the test, between 0 and 1")
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.05, description="the level of the test, between 0 and 1"
+    )
     df: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
-        "auto", description="'auto', or a positive number of degrees of freedom; inf for the normal distribution"
+        default="auto",
+        description="'auto', or a positive number of degrees of freedom; inf for the normal distribution",
     )
-    power: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="the power wanted, between 0 and 1")
+    power: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="the power wanted, between 0 and 1"
+    )
 
 
 class Report(Table):
     """How results are worded."""
 
-    title: Name | None = Field(None, description="the title of the report, text; the name of the folder by default")
-    unit: Name | None = Field(None, description="the word for a unit, such as 'patient'; the factor by default")
-    observation: Name = Field("observation", description="the word for an observation, such as 'visit'")
-    currency: str = Field("", description="the currency, such as 'EUR'")
-    seed: int = Field(0, description="a whole number: the seed of everything random, kept with the plan")
+    title: Name | None = Field(
+        default=None, description="the title of the report, text; the name of the folder by default"
+    )
+    unit: Name | None = Field(default=None, description="the word for a unit, such as 'patient'; the factor by default")
+    observation: Name = Field(default="observation", description="the word for an observation, such as 'visit'")
+    currency: str = Field(default="", description="the currency, such as 'EUR'")
+    seed: int = Field(default=0, description="a whole number: the seed of everything random, kept with the plan")
 
 
 class StudyFile(Table):
@@ -277,11 +301,11 @@ class StudyFile(Table):
 
     model: Model = Field(description="the table [model]")
     nominal: Nominal = Field(description="the table [nominal]")
-    space: Space = Field(Space(), description="the table [space]")
+    space: Space = Field(default=Space(), description="the table [space]")
     cost: Cost = Field(description="the table [cost]")
     goal: Goal = Field(description="the table [goal]")
-    test: Test | None = Field(None, description="the table [test]")
-    report: Report = Field(Report(), description="the table [report]")
+    test: Test | None = Field(default=None, description="the table [test]")
+    report: Report = Field(default=Report(), description="the table [report]")
 
     @model_validator(mode="after")
     def _c_of_something(self) -> StudyFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
     per = f" per {study.unit}" if study.factor else ""
     yield f"Chosen is the number of {plural(study.observation)}{per}, {_range(space.replicate_bounds)}."
     if space.observed is not None:
-        names = ", ".join(space.observed.points)
+        names = ", ".join(map(str, space.observed.points))
         yield f"Observed, not chosen, is {names}, with {len(space.observed.points)} different values in its law."
     for share in space.constraints:
         yield f"The share with {share.condition} is between {share.at_least:g} and {share.at_most:g}."
@@ -108,3 +109,17 @@ def _range(bounds: tuple[float, float]) -> str:
     if low == high:
         return f"fixed at {low:g}"
     return f"{low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
+
+
+def proof(continuous: float, rounded: float) -> str:
+    """What is proved about a plan, in a sentence; bounds are rounded down.
+
+    >>> print(proof(0.99999999, 0.9976))
+    Among all designs within the bounds and the budget, the continuous optimum is at least 99.9999 % efficient, and the
+    plan in whole numbers at least 99.76 %.
+    """
+    optimum, plan = (math.floor(bound * 10**digits + 1e-9) for bound, digits in ((continuous, 6), (rounded, 4)))
+    return (
+        f"Among all designs within the bounds and the budget, the continuous optimum is at least {optimum / 1e4:.4f} % "
+        f"efficient, and the plan in whole numbers at least {plan / 100:.2f} %."
+    )

@@ -1,0 +1,404 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from markupsafe import escape
+
+import optdesign as od
+from optdesign.report import figures, page, tables, words
+
+STUDY = """
+[model]
+formula = "y ~ arm + week + (1 | clinic)"
+family = "poisson"
+[nominal]
+beta = { Intercept = 1.0, "arm[T.b]" = -0.4, week = 0.1 }
+covariance = { clinic = 0.3 }
+[space]
+levels = { arm = "clinic" }
+replicates = [2, 6]
+[space.candidates]
+grid = { arm = ["a", "b"], week = [0, 1, 2] }
+[cost]
+units = { clinic = "300 + 100*(arm == 'b')" }
+observation = 20
+[goal]
+criterion = "D"
+budget = 9000
+[test]
+coefficient = "arm"
+power = 0.8
+[report]
+title = "Weeks <script>alert('&')</script>"
+unit = "clinic"
+observation = "count"
+currency = "EUR"
+seed = 7
+"""
+FILES = {
+    "index.html",
+    "plan.json",
+    "plan.csv",
+    "schedule.csv",
+    "precision.csv",
+    "power.csv",
+    "sensitivity.csv",
+    "figures",
+}
+
+
+def study_from(text, folder):
+    path = folder / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    return od.run_study(od.load_study(path))
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return study_from(STUDY, tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def report(result, tmp_path_factory):
+    return od.write_report(result, tmp_path_factory.mktemp("out") / "report")
+
+
+@pytest.fixture(scope="module")
+def html(report):
+    return (report / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def one_figure(monkeypatch):
+    """Fewer figures, where it is not they that are tested."""
+    all_of_them = figures.sketches
+    monkeypatch.setattr(figures, "sketches", lambda result: all_of_them(result)[:1])
+
+
+# What is written
+
+
+def test_every_file_is_written(report):
+    assert {path.name for path in report.iterdir()} == FILES
+    names = {"design", "sensitivity", "budget-line", "surface", "power"}
+    assert {p.name for p in (report / "figures").iterdir()} == {f"{n}.{s}" for n in names for s in ("svg", "png")}
+    assert [p.name for p in report.parent.iterdir()] == ["report"]
+
+
+def test_tables_hold_the_plan(result, report):
+    plan = json.loads((report / "plan.json").read_text(encoding="utf-8"))
+    assert plan["seed"] == 7
+    assert plan["spend"] == pytest.approx(result.best.rounded.spend)
+    by_point = pd.read_csv(report / "plan.csv")
+    assert by_point["observations"].sum() == pytest.approx(result.best.rounded.design.observations)
+    precision = pd.read_csv(report / "precision.csv", index_col="coefficient")
+    np.testing.assert_allclose(precision["two-term"], result.precision["two-term"])
+    sensitivity = pd.read_csv(report / "sensitivity.csv")
+    assert len(sensitivity) == len(result.best.certificate.sensitivities)
+    power = pd.read_csv(report / "power.csv")
+    planned = power[(power["units"] == result.best.rounded.design.units) & (power["order"] == "two-term")]
+    assert planned["power"].tolist() == pytest.approx([result.power["two-term"]])
+
+
+def test_schedule_is_the_plan_in_random_order(result, report):
+    """Same units and observations as the plan; labels in order of enrolment, arms drawn by the seed."""
+    schedule = pd.read_csv(report / "schedule.csv")
+    exact = result.best.rounded.to_frame()
+    assert len(schedule) == len(exact)
+    assert schedule["clinic"].is_monotonic_increasing
+    counts = [frame.drop_duplicates("clinic")["arm"].value_counts().to_dict() for frame in (schedule, exact)]
+    assert counts[0] == counts[1]
+    arms = schedule.drop_duplicates("clinic")["arm"]
+    assert not arms.is_monotonic_increasing
+    points = [sorted(map(tuple, frame[["arm", "week"]].astype(str).to_numpy())) for frame in (schedule, exact)]
+    assert points[0] == points[1]
+    pd.testing.assert_frame_equal(tables.schedule(result.best.rounded, 7), tables.schedule(result.best.rounded, 7))
+    assert not tables.schedule(result.best.rounded, 7).equals(tables.schedule(result.best.rounded, 8))
+
+
+def test_a_report_is_the_same_every_time(result, report, tmp_path):
+    again = od.write_report(result, tmp_path / "again")
+    for path in report.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (again / path.relative_to(report)).read_bytes(), path.name
+
+
+# The page
+
+
+def test_the_page_needs_no_network(html):
+    addresses = set(re.findall(r"https?://[^\s\"'<>]+", html))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not re.search(r"<(script|link|img|iframe|object)\b", html)
+    assert "@import" not in html
+    assert "prefers-color-scheme: dark" in html
+
+
+def test_what_the_user_wrote_is_shown_and_not_run(html):
+    assert "<script" not in html
+    assert "<h1>Weeks &lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;</h1>" in html
+
+
+class Outline(HTMLParser):
+    """Headings, ids and figures of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.headings, self.ids, self.images, self.targets = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if "id" in given:
+            self.ids.append(given["id"])
+        if given.get("role") == "img":
+            self.images.append(given["aria-label"])
+        self.targets += re.findall(r"#([\w-]+)", given.get("href") or given.get("xlink:href") or "")
+
+
+def test_headings_ids_and_descriptions(html):
+    """Headings descend one step at a time, no id stands twice, links lead somewhere, every figure is described."""
+    outline = Outline()
+    outline.feed(html)
+    assert outline.headings[0] == 1
+    assert all(after - before <= 1 for before, after in zip(outline.headings, outline.headings[1:], strict=False))
+    assert len(outline.ids) == len(set(outline.ids))
+    assert set(outline.targets) <= set(outline.ids)
+    assert len(outline.images) == 5
+    assert all(len(text) > 30 for text in outline.images)
+
+
+def test_figures_take_the_colours_of_the_page(html):
+    drawn = html[html.index("<svg") : html.rindex("</svg>")]
+    assert not re.search(r":\s*#[0-9a-f]{6}\b", drawn.replace("&#39;", ""))
+    defined = set(re.findall(r"(--[\w-]+):", html))
+    assert set(re.findall(r"var\((--[\w-]+)\)", html)) <= defined
+
+
+def luminance(colour):
+    share = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(first, second):
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_has_enough_contrast_in_light_and_dark(html):
+    """4.5 to 1 for text, 3 to 1 for the first three lines of a figure (WCAG AA)."""
+    light, dark = (
+        dict(re.findall(r"(--[\w-]+): (#\w{6})", block)) for block in re.findall(r":root \{([^}]*--[^}]*)\}", html)
+    )
+    for theme in (light, dark):
+        for ink in ("--ink", "--muted", "--link"):
+            assert contrast(theme[ink], theme["--paper"]) >= 4.5
+        assert contrast(theme["--ink"], theme["--notice"]) >= 4.5
+        assert contrast(theme["--ink"], theme["--soft"]) >= 4.5
+        for line in ("--series-1", "--series-2", "--series-3"):
+            assert contrast(theme[line], theme["--paper"]) >= 3.0
+
+
+def test_the_summary_states_the_plan_and_what_it_rests_on(result):
+    text = page.summary(result)
+    design = result.best.rounded.design
+    assert text.startswith(f"Enrol {design.groups[0].count:.0f} clinics (arm = a) with")
+    assert f": {design.units:.0f} clinics, {design.observations:.0f} counts, " in text
+    assert "of 9,000 EUR." in text
+    assert "The coefficient arm[T.b] is then estimated with a standard error of" in text
+    assert "If the true value is -0.400, the two-sided test of arm = 0 at level 5 % has a power of" in text
+    assert "y ~ arm + week + (1 | clinic) will be fitted" in text
+    assert text.endswith("% more efficient.")
+
+
+def test_the_page_shows_nominal_values_assumptions_warnings_and_the_study(html, result):
+    for line in page.assumptions(result):
+        assert str(escape(line)) in html
+    assert "Random effects of clinic" in html
+    assert "covariance = { clinic = 0.3 }" in html
+    assert "seed 7" in html
+    assert all(f"{name} {number}" in html for name, number in result.plan_json()["versions"].items())
+    assert ("Read this first" in html) == bool(result.warnings)
+
+
+def test_without_a_test_there_is_no_power(tmp_path):
+    text = re.sub(r"\[test\].*?(?=\[report\])", "", STUDY, flags=re.DOTALL)
+    out = od.write_report(study_from(text, tmp_path), tmp_path / "report")
+    assert not (out / "power.csv").exists()
+    assert not (out / "figures" / "power.svg").exists()
+    html = (out / "index.html").read_text(encoding="utf-8")
+    assert 'id="power"' not in html
+    assert "The standard errors (two-term order) are then" in html
+
+
+def test_without_units_runs_are_put_in_random_order(one_figure, tmp_path):
+    text = """
+[model]
+formula = "y ~ x"
+[nominal]
+beta = [0.0, 0.5]
+[space.candidates]
+grid = { x = [0, 1, 2, 3] }
+[cost]
+observation = 10
+[goal]
+criterion = "D"
+budget = 400
+[test]
+coefficient = "x"
+power = 0.8
+"""
+    out = od.write_report(study_from(text, tmp_path), tmp_path / "report")
+    runs = pd.read_csv(out / "schedule.csv")
+    assert runs["run"].tolist() == list(range(1, 41))
+    assert runs["x"].value_counts().to_dict() == {0: 20, 3: 20}
+    assert not runs["x"].is_monotonic_increasing
+    html = (out / "index.html").read_text(encoding="utf-8")
+    assert "Make 40 observations (20 at x = 0, 20 at x = 3)" in html
+    assert "<dc" not in html
+
+
+def test_a_pilot_is_named_with_its_estimates(one_figure, tmp_path):
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(12), 5), "x": np.tile(np.arange(5.0), 12)})
+    frame["y"] = 1 + 0.5 * frame["x"] + rng.normal(size=12)[frame["g"]] + rng.normal(size=60)
+    frame.to_csv(tmp_path / "pilot.csv", index=False)
+    text = """
+[model]
+formula = "y ~ x + (1 | g)"
+[nominal]
+from_pilot = "pilot.csv"
+[space]
+replicates = [2, 8]
+[space.candidates]
+grid = { x = [0, 1, 2, 3, 4] }
+[cost]
+units = { g = 50 }
+observation = 10
+[goal]
+criterion = "D"
+budget = 2000
+"""
+    result = study_from(text, tmp_path)
+    html = (od.write_report(result, tmp_path / "report") / "index.html").read_text(encoding="utf-8")
+    assert "the pilot data pilot.csv: 60 observations, 12 levels of g." in html
+    assert "Fixed effects, as fitted to the pilot data" in html
+    assert words.number(float(result.fit.beta[1])) in html
+    assert "Residual variance" in html
+
+
+# Whole or not at all
+
+
+def snapshot(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_earlier_report_is_replaced(result, one_figure, tmp_path):
+    out = od.write_report(result, tmp_path / "report")
+    (out / "power.csv").unlink()
+    (out / "plan.csv").write_text("stale")
+    od.write_report(result, out)
+    assert (out / "power.csv").exists()
+    assert (out / "plan.csv").read_text() != "stale"
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_an_empty_folder_and_missing_parents_will_do(result, one_figure, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert (od.write_report(result, tmp_path / "empty") / "index.html").exists()
+    assert (od.write_report(result, str(tmp_path / "a" / "b" / "c")) / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["thesis.docx"], "is not empty and holds no report"),
+        (["plan.json"], "is not empty and holds no report"),
+        (["plan.json", "index.html", "notes.txt"], r"also 'notes\.txt', which replacing the report would delete"),
+    ],
+)
+def test_what_is_not_a_report_is_left_alone(result, tmp_path, files, message):
+    out = tmp_path / "mine"
+    out.mkdir()
+    for name in files:
+        (out / name).write_text("mine")
+    with pytest.raises(od.SpecificationError, match=message):
+        od.write_report(result, out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(files, "mine")
+
+
+def test_a_file_is_not_a_folder(result, tmp_path):
+    (tmp_path / "report").write_text("mine")
+    with pytest.raises(od.SpecificationError, match="is a file; a report needs a folder"):
+        od.write_report(result, tmp_path / "report")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(result, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(od.SpecificationError, match="cannot be written to"):
+        od.write_report(result, tmp_path / "file" / "report")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("place", ["optdesign.plotting.save", "optdesign.report.page.render", "pathlib.Path.rename"])
+def test_an_interruption_leaves_nothing(result, one_figure, tmp_path, monkeypatch, error, place):
+    def interrupt(*args, **kwargs):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, interrupt)
+        with pytest.raises(error):
+            od.write_report(result, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_between_the_moves_keeps_the_old_report(result, one_figure, tmp_path, monkeypatch):
+    out = od.write_report(result, tmp_path / "report")
+    before = snapshot(out)
+    rename, calls = type(out).rename, []
+
+    def second_fails(self, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(out), "rename", second_fails)
+        with pytest.raises(KeyboardInterrupt):
+            od.write_report(result, out)
+    assert snapshot(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+# Words
+
+
+def test_regime_says_when_the_asymptotics_are_doubtful():
+    fine = words.regime({"leading": 1.0, "two-term": 1.2, "averaged": 1.19, "ratio": 1.2}, "x")
+    assert "by a factor of 1.20" in fine
+    assert "asymptotics hold" in fine
+    assert "doubtful" in words.regime({"leading": 1.0, "two-term": 1.2, "averaged": 1.4, "ratio": 1.2}, "x")
+    assert "exact order differs" in words.regime({"two-term": 1.2, "exact": 1.2, "ratio": 1.2}, "x")
+
+
+def test_a_group_of_one_and_a_long_schedule():
+    groups = [od.Group(1, 1, od.Measure.grid(t=[0])), od.Group(3, 8, od.Measure.grid(t=range(8)))]
+    text = words.plan(od.Design(od.Nested("g"), groups), "class", "test")
+    assert text == "Enrol 1 class with 1 test at t = 0 and 3 with 8 tests each at 8 points"
+
+
+def test_inline_figures_have_ids_of_their_own():
+    svg = '<?xml version="1.0"?>\n<svg width="1pt" height="2pt" id="a"><use href="#b" style="fill: #ffffff"/></svg>'
+    found = figures.inline(svg, "name", 'say "x" & <y>')
+    assert found == (
+        '<svg role="img" aria-label="say &#34;x&#34; &amp; &lt;y&gt;"  id="name-a">'
+        '<use href="#name-b" style="fill: var(--paper)"/></svg>'
+    )
