@@ -344,7 +344,7 @@ class AtomSubset:
         k, p, r = len(blocks.X), blocks.X.shape[2], blocks.Z.shape[2]
         rows = np.concatenate([blocks.X, blocks.Z], axis=2)
         outer = (blocks.Z[:, :, :, None] * rows[:, :, None, :]).reshape(k, rows.shape[1], r * (p + r))
-        moment = ((blocks.weight * observations[:, None, :]) @ outer).reshape(k, -1, r, p + r)
+        moment = ((blocks.weight * observations[:, None, :]) @ outer).reshape(k, len(blocks.node_weight), r, p + r)
         idle = blocks.idle[:, None, :, None] * np.eye(r) * units[:, None, None, None]
         return Moments(moment[..., :p], moment[..., p:] + idle, units, observations)
 

@@ -40,8 +40,8 @@ def run_study(study: Study, progress: Callable[[str], None] | None = None) -> St
 
     Examples
     --------
-    >>> result = run_study(load_study("studies/epilepsy/study.toml"))  # doctest: +SKIP
-    >>> result.best.certificate.efficiency_bound >= 0.999999           # doctest: +SKIP
+    >>> result = run_study(load_study("studies/epilepsy/study.toml"))
+    >>> result.best.certificate.efficiency_bound >= 0.999999
     True
     """
     from optdesign.study import running

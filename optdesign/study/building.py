@@ -59,7 +59,7 @@ def space_of(study: Study) -> DesignSpace:
             observed=observed,
             levels=table.levels,
             counts=table.counts,
-            replicates=table.replicates,
+            replicates=(1.0, np.inf) if table.replicates is None else table.replicates,
             common_replicates=table.common_replicates,
             at_most=table.at_most,
             constraints=[Share(s.condition, s.at_least, s.at_most) for s in table.constraints],

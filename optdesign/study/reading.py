@@ -47,7 +47,7 @@ class Study:
 
     Examples
     --------
-    >>> load_study("studies/epilepsy/study.toml").tables.model.family  # doctest: +SKIP
+    >>> load_study("studies/epilepsy/study.toml").tables.model.family
     'poisson'
     """
 
@@ -295,6 +295,8 @@ def _contradictions(study: Study) -> Iterator[Problem]:
     yield from _column_problems(study, files)
     yield from _factor_problems(study)
     yield from _unbuildable(Cost, "cost", tables.cost.model_dump())
+    if not any((tables.cost.observation, *tables.cost.units.values())):
+        yield ("cost",), "nothing has a price, so that no budget limits the design: give units or observation one."
 
 
 def _model_problems(model: Model) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optdesign.study.reading import Study
+from optdesign.study.words import proof
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,8 +105,7 @@ class StudyResult:
             f"StudyResult '{self.study.title}': spend {self.best.rounded.spend:,.2f} of {self.best.budget:,.2f}\n"
             f"{self.best.rounded.design!r}\n\n"
             f"Standard errors\n{self.precision.to_string(float_format='%.6g')}{power}\n"
-            f"efficiency: continuous optimum ≥ {self.best.certificate.efficiency_bound:.8f}, "
-            f"plan ≥ {self.best.rounded.efficiency_bound:.4f}{notes}"
+            f"{proof(self.best.certificate.efficiency_bound, self.best.rounded.efficiency_bound)}{notes}"
         )
 
 
@@ -139,7 +139,7 @@ def _versions() -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: whole numbers without a point, and no infinities."""
+    """As JSON has it: numbers that are whole but for rounding errors without a point, and no infinities."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -149,5 +149,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             return str(value)
-        return round(value) if abs(value - round(value)) < 1e-9 and abs(value) < 1e15 else value
+        return round(value) if abs(value - round(value)) < 1e-12 * max(abs(value), 1e3) else value
     return value

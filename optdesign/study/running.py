@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Points of each curve, and of each side of the surface.
-CURVE, SIDE, LINE = 41, 25, 12
+#: Points of each power curve, of each side of the surface, and of the budget line (an optimisation each).
+CURVE, SIDE, LINE = 41, 25, 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +179,9 @@ def _missing_candidates(question: Question) -> str:
     points = question.space.candidates.points
     sentences = []
     for name in points.columns.intersection(sorted(question.study.model.covariates)):
-        if len(set(points[name])) == 1:
-            value = points[name].iloc[0]
+        offered = set(points[name].tolist())
+        if len(offered) == 1:
+            value = offered.pop()
             sentences.append(f" The candidates have '{name}' at {value!r} only.{_others(question, name, value)}")
     return "".join(sentences)
 
@@ -270,7 +271,19 @@ def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, pd.DataFrame | No
     mean = design.observations / design.units
     low, high = best.space.replicate_bounds
     first, last = max(1.0, np.ceil(low)), max(1.0, min(np.floor(high), np.ceil(3.0 * mean) + 2.0))
-    sizes = np.unique(np.linspace(first, last, LINE).round())
+    line = budget_line(best, np.unique(np.linspace(first, last, LINE).round()).tolist())
+    low, high = _admissible(best, mean)
+    if high < 1.05 * low:
+        return line, None
     units = np.linspace(0.5, 1.5, SIDE) * design.units
-    lengths = np.linspace(max(1.0, 0.4 * mean), 2.0 * mean, SIDE)
-    return budget_line(best, sizes.tolist()), criterion_surface(best, units.tolist(), lengths.tolist())
+    return line, criterion_surface(best, units.tolist(), np.linspace(low, high, SIDE).tolist())
+
+
+def _admissible(best: OptimalDesign, mean: float) -> tuple[float, float]:
+    """Observations per unit, around the optimum's mean, at which its proportions keep the bounds in every group."""
+    groups = best.design.groups
+    low, high = best.space.replicate_bounds
+    most = best.space.at_most or np.inf
+    fewer = max(low / g.replicates for g in groups)
+    more = min(min(high, most / float(g.measure.weights.max())) / g.replicates for g in groups)
+    return max(1.0, mean * max(0.4, fewer)), mean * min(2.0, more)

@@ -169,11 +169,6 @@ class Share(Table):
         return self
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    """JSON has no infinity, so that the schema cannot state a default of no limit."""
-    schema.pop("default", None)
-
-
 class Space(Table):
     """What may be chosen."""
 
@@ -192,10 +187,9 @@ class Space(Table):
     counts: dict[str, Bound | Bounds] = Field(
         default={}, description="a table { factor = [lowest, highest] } or { factor = number } of units in all"
     )
-    replicates: Bound | Bounds = Field(
-        default=(1.0, float("inf")),
-        description="a number or a pair [lowest, highest], not negative: observations per unit",
-        json_schema_extra=_without_default,
+    replicates: Bound | Bounds | None = Field(
+        default=None,
+        description="a number or a pair [lowest, highest], not negative: observations per unit; at least 1 by default",
     )
     common_replicates: bool = Field(
         default=False, description="true or false: whether all kinds of unit must have the same number of observations"

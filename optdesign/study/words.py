@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from optdesign.study.reading import Study
-
 if TYPE_CHECKING:
     from optdesign.designs import DesignSpace
+    from optdesign.study.reading import Study
 
 
 def plural(word: str) -> str:

@@ -126,6 +126,11 @@ def test_fixed_cost_above_the_budget(study):
     refused(study(("observation = 60", "observation = 60\nfixed = 200_000")), 1, "[goal] budget", "200,000.00")
 
 
+def test_nothing_with_a_price(study):
+    path = study(("observation = 60", ""), ("\"900 + 400*(trt == 'progabide')\"", "0"))
+    refused(path, 2, "line 26, [cost]: nothing has a price", "give units or observation one")
+
+
 def test_inestimable_coefficient_names_the_missing_candidates(study):
     path = study(('["placebo", "progabide"]', '["placebo"]'))
     message = refused(path, 1, "line 17, [space] candidates", "'trt[T.progabide]' cannot be estimated")
@@ -229,12 +234,12 @@ def test_all_problems_are_listed_one_per_line(study):
         ("{ trt = 1.0 }", "{ trtt = 1.0 }", ("line 31, [goal] criterion", "Did you mean 'trt'?")),
         ("{ trt = 1.0 }", "{ trt = 0.0 }", ("line 31, [goal] criterion", "not all zero")),
         ('{ kind = "c"', '{ kind = "D"', ("line 31, [goal] criterion: kind = 'D' takes the option 'of'",)),
-        ('{ kind = "c", combination = { trt = 1.0 } }', '"E"', ("line 31, [goal] criterion: got 'E'", "'D', 'A' or 'c'")),
+        ('{ kind = "c", combination = { trt = 1.0 } }', '"E"', ("line 31, [goal] criterion: got 'E'", "'D', 'A'")),
         ('coefficient = "trt"', 'coefficient = "age"', ("line 35, [test] coefficient: 'age' is not a coefficient",)),
         ("budget = 150_000", "budget = inf", ("line 32, [goal] budget: got inf", "a positive finite number")),
         ("budget = 150_000", 'budget = "150000"', ("line 32, [goal] budget: got '150000'",)),
         ('by = "subject"', 'by = "patient"', ("line 24, [space] observed.by: 'patient' is not a column",)),
-        ('columns = ["base"]', 'columns = ["base", "V4"]', ("line 21, [space] observed: 'V4' varies within 'subject'",)),
+        ('columns = ["base"]', 'columns = ["base", "V4"]', ("line 21, [space] observed: 'V4' varies within",)),
         ('columns = ["base"]', 'columns = ["base", "trt"]', ("'trt' cannot be both chosen and observed",)),
         ('[goal]', '[goal]\norder = "exact"', ("order 'exact' is defined for Gaussian models",)),
         ('from_pilot = "epil.csv"', "", ("line 9, [nominal]: give either from_pilot", "or beta")),

@@ -63,7 +63,7 @@ LAWS = {
     "Bernoulli": (st.bernoulli(0.3), lambda k: 0.3),
     "binomial": (st.binom(6, 0.4), lambda k: sum(math.comb(6, j) * 0.4**j * 0.6 ** (6 - j) * j**k for j in range(7))),
     "Poisson": (st.poisson(3), lambda k: [3, 12, 57, 309, 1866, 12351][k - 1]),
-    "rare Poisson": (st.poisson(0.1), lambda k: [0.1, 0.11, 0.131, 0.1761, 0.27101, 0.478711][k - 1]),
+    "rare Poisson": (st.poisson(0.1), lambda k: [0.1, 0.11, 0.131, 0.1761, 0.27601, 0.506651][k - 1]),
 }
 
 

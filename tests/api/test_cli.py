@@ -1,0 +1,224 @@
+"""The commands as a user meets them: output, exit codes, what is written, how long it takes to say no."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import optdesign.cli
+from optdesign.cli import app
+
+ROOT = Path(__file__).parents[2]
+STUDY = ROOT / "studies" / "epilepsy" / "study.toml"
+
+
+def invoke(*arguments, **environment):
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "80", "NO_COLOR": "1", **environment})
+
+
+def command(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "optdesign.cli", *(str(a) for a in arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "COLUMNS": "80", **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def printed():
+    outcome = invoke("run", STUDY)
+    assert outcome.exit_code == 0, outcome.stderr
+    return outcome
+
+
+def test_run_prints_plan_precision_power_and_proof(printed):
+    for words in (
+        "The plan, for 150,000 EUR of 150,000 EUR",
+        "trt placebo",
+        "visits each",
+        "Standard errors by order of the covariance",
+        "two-term / leading",
+        "Power of the two-sided test of trt = 0",
+        "Enrol",
+        "99.9999 % efficient",
+        "add: --out DIR",
+    ):
+        assert words in " ".join(printed.stdout.split())
+
+
+def test_output_fits_80_columns(printed):
+    assert max(len(line.rstrip()) for line in printed.stdout.splitlines()) <= 80
+
+
+def test_nothing_but_the_result_is_printed(printed):
+    assert printed.stderr == ""
+    assert "\x1b" not in printed.stdout
+
+
+def test_run_writes_the_report_and_says_where(tmp_path):
+    outcome = invoke("run", STUDY, "--out", tmp_path / "report")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert str(tmp_path / "report" / "index.html") in outcome.stdout
+    plan = json.loads((tmp_path / "report" / "plan.json").read_text(encoding="utf-8"))
+    assert plan["seed"] == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["report"]
+
+
+def test_json_is_the_plan_and_nothing_else(tmp_path):
+    outcome = invoke("run", STUDY, "--json")
+    plan = json.loads(outcome.stdout)
+    assert {
+        "groups",
+        "spend",
+        "standard_errors",
+        "power",
+        "efficiency",
+        "warnings",
+        "versions",
+        "seed",
+        "study",
+    } <= set(plan)
+    assert plan["study"]["goal"]["budget"] == 150_000
+
+
+def test_check_explains_the_study_without_looking_for_a_design(monkeypatch):
+    monkeypatch.setattr("optdesign.study.running.optimize", None)
+    outcome = invoke("check", STUDY)
+    assert outcome.exit_code == 0, outcome.stderr
+    said = " ".join(outcome.stdout.split())
+    for words in (
+        "Fitted will be y ~ log(base/4) + trt + (1 | subject), a poisson response with log link.",
+        "Nominal values are fitted from epil.csv.",
+        "Chosen per patient is trt: placebo, progabide.",
+        "Chosen is the number of visits per patient, 2 to 8.",
+        "Observed, not chosen, is base",
+        "The cheapest design within the bounds costs 20,400 EUR.",
+        "It will test trt (two-sided, level 0.05) with power 0.8.",
+    ):
+        assert words in said
+
+
+def test_check_of_an_unaffordable_study_is_exit_code_1(tmp_path):
+    text = STUDY.read_text(encoding="utf-8").replace("150_000", "10_000")
+    (tmp_path / "epil.csv").write_bytes(STUDY.with_name("epil.csv").read_bytes())
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    outcome = invoke("check", tmp_path / "study.toml")
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert "20,400.00" in outcome.stderr
+
+
+def test_check_needs_a_file_or_schema():
+    outcome = invoke("check")
+    assert outcome.exit_code == 2
+    assert "--schema" in outcome.stderr
+
+
+def test_schema_is_json():
+    assert json.loads(invoke("check", "--schema").stdout)["title"] == "optdesign study file"
+
+
+@pytest.mark.parametrize("arguments", [("rum", STUDY), ("run",), ("run", STUDY, "--outt", "x")])
+def test_wrong_usage_is_exit_code_2(arguments):
+    assert invoke(*arguments).exit_code == 2
+
+
+def test_text_of_the_study_is_never_markup(tmp_path):
+    text = STUDY.read_text(encoding="utf-8").replace("Progabide for", "[bold red]Progabide[/] for")
+    (tmp_path / "epil.csv").write_bytes(STUDY.with_name("epil.csv").read_bytes())
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    assert "[bold red]Progabide[/] for epilepsy" in invoke("run", tmp_path / "study.toml").stdout
+    (tmp_path / "study.toml").write_text(text.replace("poisson", "[/nope]"), encoding="utf-8")
+    assert "[/nope]" in invoke("run", tmp_path / "study.toml").stderr
+
+
+@pytest.mark.parametrize("where", ["optdesign.cli.run_study", "optdesign.report.page.render"])
+def test_interruption_leaves_nothing_behind(tmp_path, monkeypatch, where):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupted)
+    outcome = invoke("run", STUDY, "--out", tmp_path / "report")
+    assert outcome.exit_code == 130
+    assert "Interrupted" in outcome.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interruption_keeps_an_earlier_report(tmp_path, monkeypatch):
+    assert invoke("run", STUDY, "--out", tmp_path / "report").exit_code == 0
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("optdesign.report.page.render", interrupted)
+    assert invoke("run", STUDY, "--out", tmp_path / "report").exit_code == 130
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_colour_only_where_it_is_wanted(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured = command("check", STUDY.with_name("none.toml"), FORCE_COLOR="1")
+    assert "\x1b[" in coloured.stderr
+    plain = command("check", STUDY.with_name("none.toml"), FORCE_COLOR="1", NO_COLOR="1")
+    assert not re.search("\x1b\\[[0-9;]*3[0-9]", plain.stderr)
+
+
+def test_a_process_exits_as_the_commands_do(tmp_path):
+    good = command("check", STUDY)
+    assert (good.returncode, good.stderr) == (0, "")
+    bad = command("run", tmp_path / "none.toml", "--out", tmp_path / "report")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr.startswith("error: ")
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [(0, ("--help",)), (0, ("run", "--help")), (2, ("run", "{wrong}")), (2, ("check", "{wrong}"))],
+)
+def test_help_and_refusal_load_no_numerical_library(tmp_path, code, arguments):
+    wrong = tmp_path / "study.toml"
+    wrong.write_text(STUDY.read_text(encoding="utf-8").replace("budget =", "bugdet ="), encoding="utf-8")
+    program = f"""
+import sys
+from optdesign.cli import main
+sys.argv = ["optdesign", *{[a.format(wrong=wrong) for a in arguments]!r}]
+try:
+    main()
+except SystemExit as end:
+    heavy = ("pandas", "formulaic", "scipy", "cvxpy", "matplotlib", "glmm")
+    print("LOADED", end.code, [m for m in heavy if m in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+    )
+    assert f"LOADED {code} []" in done.stdout, done.stdout + done.stderr
+
+
+def test_help_comes_at_once():
+    # The fastest of three, because other work on the machine is no concern of this test.
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert command("--help").returncode == 0
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1.0
+
+
+def test_progress_is_for_people_watching(monkeypatch):
+    with optdesign.cli.progress() as stage:
+        stage("this goes nowhere, because nobody is watching")

@@ -1,0 +1,275 @@
+"""Study files: what their keys mean, where things stand in them, and the words for them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import optdesign as od
+from optdesign.study import building, words
+from optdesign.study.building import cost_of, criterion_of, space_of
+from optdesign.study.reading import _names, place
+from optdesign.study.running import ask
+
+MEAN = """
+[model]
+formula = "y ~ 1 + (1 | clinic)"
+[nominal]
+beta = [0.0]
+covariance = { clinic = 0.2 }
+dispersion = 0.8
+[cost]
+units = { clinic = 50 }
+observation = 1
+[goal]
+criterion = { kind = "c", combination = { Intercept = 1.0 } }
+budget = 10_000
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    def loaded(text=MEAN, **files):
+        for name, frame in files.items():
+            frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+        return od.load_study(tmp_path / "study.toml")
+
+    return loaded
+
+
+def test_classical_allocation(study):
+    best = od.run_study(study()).best
+    assert best.design.groups[0].replicates == pytest.approx(np.sqrt(50 * 4), rel=1e-3)
+
+
+def test_a_study_is_what_it_would_be_in_python(study):
+    result = od.run_study(study())
+    best = od.optimize(
+        od.MixedModel("y ~ 1 + (1 | clinic)"),
+        od.NominalValues([0.0], {"clinic": 0.2}, 0.8),
+        od.DesignSpace(od.Nested("clinic")),
+        od.COptimality({"Intercept": 1.0}),
+        od.Cost(units={"clinic": 50.0}, observation=1.0),
+        10_000,
+    )
+    assert result.best.value == best.value
+    assert result.best.rounded.spend == best.rounded.spend
+
+
+def test_without_test_there_is_no_power(study):
+    result = od.run_study(study())
+    assert (result.power, result.power_curves, result.needed) == ({}, None, None)
+    assert result.fit is None
+
+
+def test_grid_span_is_evenly_spaced(study):
+    table = "[space]\ncandidates = { grid = { x = { start = 0, stop = 1, num = 5 }, z = [true, false] } }\n"
+    points = space_of(study(MEAN + table)).candidates.points
+    assert points["x"].unique().tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert len(points) == 10
+
+
+def test_candidates_from_a_file(study):
+    table = '[space]\ncandidates = { from_frame = "points.csv", columns = ["x"] }\n'
+    points = space_of(study(MEAN + table, points=pd.DataFrame({"x": [0, 1], "note": ["a", "b"]}))).candidates.points
+    assert points.to_dict("list") == {"x": [0, 1]}
+
+
+PILOT = pd.DataFrame({"unit": [1, 1, 2, 3], "x": [5, 5, 7, 7], "w": [1.0, 1.0, 2.0, 1.0]})
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ('columns = ["x"]', [0.5, 0.5]),
+        ('columns = ["x"], by = "unit"', [1 / 3, 2 / 3]),
+        ('columns = ["x"], weights = "w"', [0.4, 0.6]),
+        ('by = "unit", weights = "w"', [0.25, 0.75]),
+    ],
+)
+def test_observed_law_from_a_file(study, options, weights):
+    table = f'[space]\nobserved = {{ from_frame = "seen.csv", {options} }}\nlevels = {{ x = "clinic" }}\n'
+    law = space_of(study(MEAN + table, seen=PILOT)).observed
+    assert law.points["x"].tolist() == [5, 7]
+    np.testing.assert_allclose(law.weights, weights)
+
+
+def test_observed_law_stated(study):
+    law = space_of(study(MEAN + "[space]\nobserved = { grid = { x = [0, 1] }, weights = [0.3, 0.7] }\n")).observed
+    np.testing.assert_allclose(law.weights, [0.3, 0.7])
+
+
+def test_space_has_the_same_keys_as_in_python(study):
+    table = """
+[space]
+layout = { nested = ["clinic"] }
+candidates = { grid = { x = [0, 1] } }
+levels = { x = "clinic" }
+counts = { clinic = [5, 50] }
+replicates = 8
+at_most = 9
+constraints = [ { condition = "x == 0", at_least = 0.3 } ]
+"""
+    space = space_of(study(MEAN + table))
+    assert space.layout == od.Nested("clinic")
+    assert space.count_bounds("clinic") == (5, 50)
+    assert space.replicate_bounds == (8, 8)
+    assert (space.at_most, space.common_replicates) == (9, False)
+    assert space.constraints == (od.Share("x == 0", at_least=0.3),)
+
+
+def test_a_model_without_random_terms_has_no_layout(study):
+    text = """
+[model]
+formula = "y ~ x"
+[nominal]
+beta = { Intercept = 0.0, x = 1.0 }
+[space]
+candidates = { grid = { x = [-1, 0, 1] } }
+[cost]
+observation = 2
+[goal]
+criterion = "D"
+budget = 100
+[test]
+coefficient = "x"
+power = 0.9
+"""
+    result = od.run_study(study(text))
+    assert result.best.rounded.design.observations == 50
+    assert result.budget_line is None
+    assert result.surface is None
+    assert result.needed.solve_for == "replicates"
+    assert result.plan_json()["units"] is None
+
+
+@pytest.mark.parametrize(
+    ("criterion", "expected"),
+    [
+        ('"D"', od.DOptimality()),
+        ('"A"', od.AOptimality()),
+        ('{ kind = "D", of = ["Intercept"] }', od.DOptimality(("Intercept",))),
+        ('{ kind = "A", weights = { Intercept = 2.0 } }', od.AOptimality({"Intercept": 2.0})),
+    ],
+)
+def test_criteria(study, criterion, expected):
+    text = MEAN.replace('{ kind = "c", combination = { Intercept = 1.0 } }', criterion)
+    assert criterion_of(study(text)) == expected
+
+
+def test_c_alone_is_about_the_tested_coefficient(study):
+    text = MEAN.replace('{ kind = "c", combination = { Intercept = 1.0 } }', '"c"')
+    made = criterion_of(study(f'{text}[test]\ncoefficient = "Intercept"\n'))
+    assert dict(made.combination) == {"Intercept": 1.0}
+
+
+def test_test_and_cost(study):
+    made = study(MEAN + '[test]\ncoefficient = "Intercept"\nalternative = "less"\ndf = 12\npower = 0.8\n')
+    assert building.test_of(made) == od.WaldTest("Intercept", alternative="less", df=12.0)
+    assert cost_of(made) == od.Cost(units={"clinic": 50.0}, observation=1.0)
+
+
+def test_power_below_the_wanted_one_says_what_would_reach_it(study):
+    text = MEAN.replace("beta = [0.0]", "beta = [0.05]") + '[test]\ncoefficient = "Intercept"\npower = 0.9\n'
+    result = od.run_study(study(text))
+    (note,) = result.warnings
+    assert "below the 0.9 wanted" in note
+    assert f"{result.needed.count} clinics in the plan's proportions reach it" in note
+
+
+def test_effect_of_zero_is_a_warning_with_its_reason(study):
+    (note,) = od.run_study(study(MEAN + '[test]\ncoefficient = "Intercept"\npower = 0.9\n')).warnings
+    assert "no number of units reaches it" in note
+
+
+def test_regime_warnings_are_collected_once(study):
+    text = MEAN.replace("budget = 10_000", 'budget = 10_000\norder = "leading"')
+    warnings = od.run_study(study(text + "[space]\nreplicates = [2, 4]\n")).warnings
+    assert sum("available" in w for w in warnings) == 1
+
+
+def test_fit_notes_are_warnings(study):
+    rng = np.random.default_rng(3)
+    pilot = pd.DataFrame({"clinic": np.repeat(range(10), 4), "y": rng.normal(size=40)})
+    pilot.loc[0, "y"] = np.nan
+    text = MEAN.replace("beta = [0.0]\ncovariance = { clinic = 0.2 }\ndispersion = 0.8", 'from_pilot = "pilot.csv"')
+    assert any("1 of 40 rows left out" in note for note in ask(study(text, pilot=pilot), print).fit.notes)
+
+
+def test_title_and_words_have_defaults(study, tmp_path):
+    made = study()
+    assert (made.title, made.unit, made.observation) == (tmp_path.name, "clinic", "observation")
+
+
+# Places
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (("model", "formula"), "s.toml, line 2, [model] formula"),
+        (("model", "family"), "s.toml, line 1, [model] family"),
+        (("space", "candidates", "grid", "x", 0), "s.toml, line 5, [space] candidates.grid.x[1]"),
+        (("space", "constraints", 1, "at_least"), "s.toml, line 9, [space] constraints[2].at_least"),
+        (("cost",), "s.toml, [cost]"),
+        ((), "s.toml"),
+    ],
+)
+def test_place(keys, expected):
+    text = (
+        '[model]\nformula = "y ~ x"\n[space]\n[space.candidates.grid]\nx = [1]\n[[space.constraints]]\n'
+        'condition = "x"\n[[space.constraints]]\nat_least = 2\n'
+    )
+    assert place(Path("s.toml"), text, keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("log(base/4) + trt", ["base", "trt"]),
+        ("C(arm, contr.treatment('a')) : x", ["arm", "x"]),
+        ("poly(t, degree=2) + np.exp(z)", ["t", "z"]),
+        ("900 + 400*(arm == 'active' and not old)", ["arm", "old"]),
+        ("`body mass` + 1e3*x", ["body mass", "x"]),
+    ],
+)
+def test_names_in_an_expression(expression, names):
+    assert _names(expression) == names
+
+
+# Words
+
+
+@pytest.mark.parametrize(("amount", "text"), [(150_000, "150,000 EUR"), (0.5, "0.50 EUR"), (99_999.999, "100,000 EUR")])
+def test_money(amount, text):
+    assert words.money(amount, "EUR") == text
+
+
+def test_schedule_of_several_covariates():
+    points = [{"at": {"a": 1, "b": "x"}, "times": 2.0}, {"at": {"a": 2, "b": "y"}, "times": 1}]
+    assert words.schedule(points) == "(a 1, b x) ×2, (a 2, b y)"
+    assert words.schedule([{"at": {}, "times": 4}]) == ""
+
+
+def test_proof_never_rounds_up():
+    assert "at least 99.9999 % efficient" in words.proof(0.99999999, 0.99999)
+    assert "at least 99.99 %." in words.proof(0.99999999, 0.99999)
+    assert "at least 98.00 %." in words.proof(1.0, 0.98)
+
+
+def test_description_covers_constraints_and_fixed_bounds(study):
+    table = """
+[space]
+candidates = { grid = { x = { start = 0, stop = 1, num = 21 } } }
+replicates = 4
+constraints = [ { condition = "x > 0.5", at_most = 0.4 } ]
+"""
+    made = study(MEAN + table)
+    said = list(words.describe(made, space_of(made)))
+    assert "Chosen per observation is x: 21 values from 0 to 1." in said
+    assert "Chosen is the number of observations per clinic, fixed at 4." in said
+    assert "Chosen is the number of clinics, at least 0." in said
+    assert "The share with x > 0.5 is between 0 and 0.4." in said
+    assert "Nominal values are stated in the study file." in said
