@@ -60,6 +60,13 @@ class BoundCriterion:
             return float(2.0 * np.linalg.slogdet(np.linalg.qr(root, mode="r"))[1])
         return float(np.sum(root**2))
 
+    def value_at(self, covariance: Array) -> float:
+        """Criterion value at a covariance matrix whose every entry that matters is finite."""
+        used = np.abs(self.combinations).max(axis=1) > 0
+        L = self.combinations[used]
+        block = L.T @ covariance[np.ix_(used, used)] @ L
+        return float(np.linalg.slogdet(block)[1] if self.determinant else np.trace(block))
+
     def loss(self, information: Array) -> float:
         """−log Φ: log-determinant per combination, or log trace."""
         return self.loss_of(self.value(information))

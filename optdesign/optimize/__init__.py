@@ -288,8 +288,7 @@ def _value(bound: BoundCriterion, cov: AsymptoticCovariance) -> float:
     used = np.abs(bound.combinations).max(axis=1) > 0
     if cov.inestimable and any(n in cov.inestimable for n, u in zip(cov.names, used, strict=True) if u):
         return float("inf")
-    block = bound.combinations[used].T @ cov.matrix[np.ix_(used, used)] @ bound.combinations[used]
-    return float(np.linalg.slogdet(block)[1] if bound.determinant else np.trace(block))
+    return bound.value_at(cov.matrix)
 
 
 def _exact(problem: Problem, design: Design, certificate: Certificate, bound: BoundCriterion) -> ExactDesign:

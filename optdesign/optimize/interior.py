@@ -23,6 +23,8 @@ Index = npt.NDArray[np.intp]
 
 #: Barrier gap, in efficiency, at which the iteration stops.
 GAP = 5e-8
+#: Residual of a sensitivity against its price, relative to the price of the budget, that counts as none.
+CENTRED = 3e-7
 #: Problems with at most this many atoms are solved whole.
 WHOLE = 64
 #: An atom outside the working set enters when it is worth more than its price by this much, relative.
@@ -178,15 +180,17 @@ class _Barrier:
         evaluation = self.evaluate(y)
         mu = 1.0 / (n + q)
         lam, sig, nu = mu / slack, mu / y, np.zeros(len(self.e))
+        off_centre = 0
         for step in range(120):
             gap = float(y @ sig + slack @ lam)
             gradient = -evaluation.gain * self.scale
             residual = gradient + self.A.T @ lam + self.E.T @ nu - sig
             error = float(np.abs(residual).max())
-            if gap < GAP:
+            if gap < GAP and (error < CENTRED or gap < 1e-2 * GAP):
                 return y, lam / self.unit, nu, evaluation, step
             # Where the information is nearly singular the sensitivities of tiny masses move fast: centre first.
-            mu = (0.1 if error < 10.0 * gap else 0.4) * gap / (n + q)
+            off_centre = off_centre + 1 if error > max(30.0 * gap, CENTRED) else 0
+            mu = (0.1 if not off_centre else 0.5 if off_centre % 4 == 0 else 1.0) * gap / (n + q)
             dy, nu_new = self._direction(evaluation, gradient, y, slack, lam, sig, nu, mu)
             ds = -self.A @ dy
             dlam = mu / slack - lam - lam / slack * ds

@@ -66,7 +66,7 @@ class Evaluation:
     @cached_property
     def loss(self) -> float:
         """−log Φ."""
-        return self.criterion.loss(self.point.information)
+        return self.criterion.loss_of(self.criterion.value_at(self.covariance))
 
     @cached_property
     def direction(self) -> Array:
