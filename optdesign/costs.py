@@ -79,7 +79,10 @@ def evaluate(expression: str, frame: pd.DataFrame, what: str) -> Array:
         Where the expression cannot be read or names an unknown column.
     """
     try:
-        value = frame.astype(dict.fromkeys(frame.select_dtypes("category"), object)).eval(expression, engine="python")
+        with np.errstate(all="ignore"):  # a value that is not finite is reported with its place by whoever asked
+            value = frame.astype(dict.fromkeys(frame.select_dtypes("category"), object)).eval(
+                expression, engine="python"
+            )
     except Exception as error:  # pandas raises many kinds here, none of them ours
         raise SpecificationError(
             f"{what}: the expression '{expression}' cannot be evaluated ({error}). It may use the columns "

@@ -15,7 +15,7 @@ from optdesign.costs import Cost, evaluate
 from optdesign.errors import SpecificationError, is_number, listed, nearest
 from optdesign.layouts import Layout
 from optdesign.linalg import summed
-from optdesign.measures import Candidates, Measure, grid_frame, names_of
+from optdesign.measures import Candidates, Measure, beside, grid_frame, names_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 Bounds = tuple[float, float]
+
+#: Columns of a design's table beside its covariates.
+RESERVED = ("group", "count", "replicates", "share", "observations")
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +258,8 @@ class Design:
             prices = cost.of_units(factor, self.region.frame)
             per_unit += self.region.type_mean(prices, f"cost: units['{factor}']")
         per_observation = self.region.atom_mean(cost.of_observations(self.region.frame))
-        return float(cost.fixed + counts @ per_unit + totals @ per_observation)
+        # A millionth of the currency: rounding of the sum must not look like overspending.
+        return round(float(cost.fixed + counts @ per_unit + totals @ per_observation), 6)
 
     def scaled(self, counts: float = 1.0, replicates: float = 1.0) -> Design:
         """The same design with every count and every number of replicates multiplied."""
@@ -267,8 +271,7 @@ class Design:
         import pandas as pd
 
         pieces = [
-            g.measure.points.assign(
-                **g.at,
+            beside(g.measure.points.assign(**g.at), RESERVED).assign(
                 group=i + 1,
                 count=g.count,
                 replicates=g.replicates,
@@ -279,7 +282,7 @@ class Design:
         ]
         frame = pd.concat(pieces, ignore_index=True)
         last = ["share", "observations"]
-        unit_level = list(self.groups[0].at)
+        unit_level = [f"{c} (covariate)" if c in RESERVED else c for c in self.groups[0].at]
         first = ["group", *unit_level, "count", "replicates"]
         return frame[first + [c for c in frame if c not in first + last] + last]
 
@@ -454,7 +457,7 @@ class DesignSpace:
                 raise SpecificationError(
                     f"counts names '{factor}'; the factors are {listed(factors)}.{nearest(factor, factors)}"
                 )
-        if self.at_most is not None and not (isinstance(self.at_most, int) and self.at_most >= 1):
+        if self.at_most is not None and not (is_number(self.at_most) and self.at_most >= 1 and self.at_most % 1 == 0):
             raise SpecificationError(f"at_most must be a whole number of at least 1, or None; got {self.at_most!r}.")
         for constraint in self.constraints:
             if not isinstance(constraint, Share):
@@ -508,8 +511,8 @@ def _bounds(given: Bounds | float, what: str) -> Bounds:
         low, high = (float(v) for v in pair)
     except (TypeError, ValueError):
         raise SpecificationError(f"{what} must be a number or a pair (lowest, highest); got {given!r}.") from None
-    if not 0.0 <= low <= high:
-        raise SpecificationError(f"{what} must satisfy 0 ≤ lowest ≤ highest; got ({low:g}, {high:g}).")
+    if not 0.0 <= low <= high or high == 0.0:
+        raise SpecificationError(f"{what} must satisfy 0 ≤ lowest ≤ highest, highest > 0; got ({low:g}, {high:g}).")
     return low, high
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from formulaic import Formula, ModelSpec
 
 Array = npt.NDArray[np.float64]
+
+
+#: What splits a formula; quoted text and names are taken whole, because what is inside them splits nothing.
+_SIGN = re.compile(r"""`[^`]*`|'[^']*'|"[^"]*"|[+()\[\]{}]""")
+_QUOTED_NAME = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,17 @@ def parse(formula: str) -> ParsedFormula:
     """Split an lme4-style formula.
 
     Random terms are written ``(columns | factor)``, or ``(columns || factor)`` for uncorrelated effects, and are
-    added to the fixed part with ``+``.
+    added to the fixed part with ``+``. Names that are not plain words stand in backquotes.
 
     Raises
     ------
     SpecificationError
-        Where there is no response, brackets do not close, or a random term is not one of a sum.
+        Where there is no response, brackets do not match, or a random term is not one of a sum.
+
+    Examples
+    --------
+    >>> parse("y ~ `body mass` + (1 | `patient no`)").random
+    {'patient no': ('1',)}
     """
     response, tilde, right = formula.partition("~")
     if not tilde or not response.strip():
@@ -63,20 +75,26 @@ def parse(formula: str) -> ParsedFormula:
 
 
 def _summands(text: str, formula: str) -> Iterator[str]:
-    """The pieces of `text` between plus signs that stand outside all brackets."""
-    depth, piece = 0, ""
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        if character == "+" and depth == 0:
-            if piece.strip():
-                yield piece.strip()
-            piece = ""
-        else:
-            piece += character
+    """The pieces of `text` between plus signs that stand outside all brackets and quotes."""
+    depth, start = 0, 0
+    for sign in _SIGN.finditer(text):
+        depth += (sign[0] in "([{") - (sign[0] in ")]}")
+        if depth < 0:
+            raise SpecificationError(
+                f"formula '{formula}': a bracket is closed that was never opened, after '{text[: sign.start()].strip()}'."
+                " Remove it, or open one before."
+            )
+        if sign[0] == "+" and depth == 0:
+            yield from _piece(text[start : sign.start()])
+            start = sign.end()
     if depth:
         raise SpecificationError(f"formula '{formula}': a bracket is not closed.")
-    if piece.strip():
-        yield piece.strip()
+    yield from _piece(text[start:])
+
+
+def _piece(text: str) -> Iterator[str]:
+    if text.strip():
+        yield text.strip()
 
 
 def _bar(summand: str) -> int | None:
@@ -93,10 +111,12 @@ def _add_random(random: dict[str, list[str]], summand: str, formula: str) -> Non
             "with '+', as in 'y ~ x + (1 + x | g)'."
         )
     uncorrelated, name = factor.startswith("|"), factor.strip("| ")
-    if not name.replace(":", "").replace("_", "").replace(".", "").isalnum():
+    if quoted := _QUOTED_NAME.fullmatch(name):
+        name = quoted[1]
+    elif not name.replace(":", "").replace("_", "").replace(".", "").isalnum():
         raise SpecificationError(
             f"formula '{formula}': '{name}' is not the name of a grouping factor. Give one column, as in "
-            "'(1 | clinic)'."
+            "'(1 | clinic)', in backquotes where the name is not one word, as in '(1 | `clinic no`)'."
         )
     random.setdefault(name, []).extend(_uncorrelated(columns) if uncorrelated else [columns.strip()])
 
@@ -105,6 +125,41 @@ def _uncorrelated(columns: str) -> list[str]:
     pieces = [p.strip() for p in columns.split("+")]
     intercept = [] if "0" in pieces else ["1"]
     return intercept + [f"0 + {p}" for p in pieces if p not in "01"]
+
+
+def _squeezed(name: str) -> str:
+    """A name without what makes no difference to a formula: spaces, and the kind of quotes."""
+    return re.sub(r"\s+", "", name).replace('"', "'")
+
+
+class Aliases(Mapping[str, str]):
+    """Coefficients by the names that a user may give them.
+
+    These are the names of the columns and of one-column terms, with spaces as the user likes them; only the names of
+    terms are listed.
+
+    >>> aliases = Aliases({"log(base / 4)": "log(base / 4)", "trt": "trt[T.b]"}, ("log(base / 4)", "trt[T.b]"))
+    >>> aliases["log(base/4)"], aliases["trt"], list(aliases)
+    ('log(base / 4)', 'trt[T.b]', ['log(base / 4)', 'trt'])
+    """
+
+    def __init__(self, terms: Mapping[str, str], columns: tuple[str, ...]) -> None:
+        self._terms = dict(terms)
+        self._exact = {**self._terms, **{name: name for name in columns}}
+        often = Counter(map(_squeezed, self._exact))
+        self._loose = {_squeezed(n): column for n, column in self._exact.items() if often[_squeezed(n)] == 1}
+
+    def __getitem__(self, name: str) -> str:
+        return self._exact[name] if name in self._exact else self._loose[_squeezed(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._terms)
+
+    def __len__(self) -> int:
+        return len(self._terms)
+
+    def __repr__(self) -> str:
+        return repr(self._terms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +184,11 @@ class Encoding:
         return tuple(self.fixed.column_names)
 
     @cached_property
-    def aliases(self) -> dict[str, str]:
-        """Term name of every one-column term, mapped to the column's name."""
+    def aliases(self) -> Aliases:
+        """Term name of every one-column term, in any spacing, mapped to the column's name."""
         names = self.fixed_names
-        return {str(term): names[at[0]] for term, at in self.fixed.term_indices.items() if len(at) == 1}
+        terms = {str(term): names[at[0]] for term, at in self.fixed.term_indices.items() if len(at) == 1}
+        return Aliases(terms, names)
 
     def random_names(self, factor: str) -> tuple[str, ...]:
         """Names of the random-effect columns of a grouping factor."""
@@ -156,21 +212,66 @@ def learn(parsed: ParsedFormula, frame: pd.DataFrame) -> Encoding:
 
 
 def covariates(parsed: ParsedFormula) -> frozenset[str]:
-    """Names of the columns that the right-hand side needs, grouping factors left out."""
+    """Names of the columns that the right-hand side needs, grouping factors left out.
+
+    Raises
+    ------
+    SpecificationError
+        Where a part cannot be read, or calls a function that formulas do not have.
+    """
     parts = (parsed.fixed, *(term for terms in parsed.random.values() for term in terms))
     return frozenset(name for part in parts for name in _variables(_formula(part)))
 
 
 def _variables(formula: Any) -> frozenset[str]:
     """Columns that a formula reads; formulaic's own list lacks the arguments of `poly`, `bs`, `center` and `scale`."""
-    from formulaic.parser.types import Factor
     from formulaic.transforms import TRANSFORMS
     from formulaic.utils.variables import get_required_variables
 
-    python = Factor.EvalMethod.PYTHON
-    factors = [factor for term in formula for factor in term.factors]
-    found = {v.root for f in factors if f.eval_method is python for v in get_required_variables(f.expr)}
+    python = list(_python_factors(formula))
+    for expression in python:
+        _check_functions(expression)
+    found = {str(v.root) for expression in python for v in get_required_variables(expression)}
     return frozenset(str(name) for name in found | set(formula.required_variables) if name not in TRANSFORMS)
+
+
+def _python_factors(formula: Any) -> Iterator[str]:
+    """Factors that are expressions, not names."""
+    from formulaic.parser.types import Factor
+
+    python = Factor.EvalMethod.PYTHON
+    return (factor.expr for term in formula for factor in term.factors if factor.eval_method is python)
+
+
+def _check_functions(expression: str) -> None:
+    """A function that is misspelt would else be taken for a column that is missing. Methods are left to be tried."""
+    for node in ast.walk(ast.parse(_QUOTED_NAME.sub("_", expression), mode="eval")):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            of_numpy = name.startswith("np.")
+            if (of_numpy or "." not in name) and not _is_function(name):
+                raise SpecificationError(
+                    f"'{expression}' calls the function '{name}', which formulas do not have.{_function_like(name)} "
+                    "They have log, exp, poly, bs, cr, center, scale, C and I, among others, and numpy's as 'np.sqrt'."
+                )
+
+
+def _is_function(name: str) -> bool:
+    from formulaic.transforms import TRANSFORMS
+
+    if name.startswith("np."):
+        return hasattr(np, name.split(".")[1])
+    return callable(TRANSFORMS.get(name))
+
+
+def _function_like(name: str) -> str:
+    from formulaic.transforms import TRANSFORMS
+
+    if name.startswith("np."):
+        return nearest(name, [f"np.{f}" for f in dir(np)])
+    if callable(getattr(np, name, None)):
+        return f" Write 'np.{name}', which is numpy's."
+    return nearest(name.lower(), [f for f in TRANSFORMS if _is_function(f)])
 
 
 def response_column(parsed: ParsedFormula, frame: pd.DataFrame) -> Array:

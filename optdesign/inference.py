@@ -257,19 +257,27 @@ def _tail_power(test: WaldTest, shift: float, df: float) -> float:
 
     ``nan`` where no degrees of freedom are left, so that no target counts as reached.
     """
-    from scipy import stats
-
     if df <= 0:
         return math.nan
-    sides = 2 if test.alternative == "two-sided" else 1
-    if math.isinf(df):
-        critical = stats.norm.isf(test.alpha / sides)
-        tails = [stats.norm.sf(critical - s) for s in (shift, -shift)]
-    else:
-        critical = stats.t.isf(test.alpha / sides, df)
-        # The upper tail of the mirrored law, because scipy's lower tail is nan for large noncentralities.
-        tails = [stats.nct.sf(critical, df, s) for s in (shift, -shift)]
+    level = test.alpha / (2 if test.alternative == "two-sided" else 1)
+    tails = _normal_tails(level, shift) if math.isinf(df) else _t_tails(level, shift, df)
     return float({"greater": tails[0], "less": tails[1], "two-sided": sum(tails)}[test.alternative])
+
+
+def _normal_tails(level: float, shift: float) -> tuple[float, float]:
+    """Probability of the upper and of the lower tail; by functions that load much faster than `scipy.stats`."""
+    from scipy.special import ndtr, ndtri
+
+    critical = -ndtri(level)
+    return float(ndtr(shift - critical)), float(ndtr(-shift - critical))
+
+
+def _t_tails(level: float, shift: float, df: float) -> tuple[float, float]:
+    from scipy import stats
+
+    critical = stats.t.isf(level, df)
+    # The upper tail of the mirrored law, because scipy's lower tail is nan for large noncentralities.
+    return float(stats.nct.sf(critical, df, shift)), float(stats.nct.sf(critical, df, -shift))
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,6 +377,38 @@ class _Search:
     multiple: Callable[[int], float]
     power: Callable[[float], float]
     design: Callable[[float], Design]
+
+
+def smallest_count(model: MixedModel, nominal: NominalValues, design: Design, test: WaldTest) -> int:
+    """Smallest whole number of units that leaves a test degrees of freedom; of observations, without a layout.
+
+    Parameters
+    ----------
+    model : MixedModel
+    nominal : NominalValues
+    design : Design
+        Gives the proportions, as for `sample_size`.
+    test : WaldTest
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    SpecificationError
+        For an unknown coefficient.
+
+    Examples
+    --------
+    >>> from optdesign.layouts import Nested
+    >>> model, guess = MixedModel("y ~ 1 + (1 | unit)"), NominalValues([1.0], {"unit": 0.25})
+    >>> smallest_count(model, guess, Design(Nested("unit"), counts={"unit": 9}, replicates=4), WaldTest("Intercept"))
+    2
+    """
+    df = _Plan(model, nominal, design, test, "leading").df
+    size = design.units if design.layout else design.observations
+    return math.floor(size * df.spent / df.per_design) + 1
 
 
 def sample_size(

@@ -58,10 +58,12 @@ class MixedModel:
     offset: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.formula, str) or not isinstance(self.family, str):
+            raise SpecificationError(f"formula and family must be text; got {self.formula!r} and {self.family!r}.")
         _ = self.parsed, self.distribution, self.link_function, self.covariates
         if self.size is not None and self.family.lower() != "binomial":
             raise SpecificationError(f"size= belongs to the binomial family; the family is '{self.family}'.")
-        if self.size is not None and not isinstance(self.size, str) and (self.size < 1 or self.size % 1):
+        if self.size is not None and not isinstance(self.size, str) and not _is_count(self.size):
             raise SpecificationError(f"size={self.size}: the number of trials is a whole number of at least 1.")
 
     @cached_property
@@ -223,6 +225,10 @@ class NominalValues:
                 f"{listed(names)}, so it must be {len(names)} × {len(names)}."
             )
         return matrix
+
+
+def _is_count(value: object) -> bool:
+    return is_number(value) and value >= 1 and value % 1 == 0
 
 
 def _finite(what: str, values: npt.ArrayLike) -> Array:

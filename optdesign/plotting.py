@@ -85,6 +85,7 @@ def save(figure: Figure, path: str | Path, dpi: int = 144) -> tuple[Path, Path]:
         # A name in a script that the font lacks is still text in the SVG.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(svg, format="svg", metadata=anonymous)
+        figure.set_layout_engine("none")  # the layout is found once, and serves both
         figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None})
     return svg, png
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ class EncodedRows:
     """
 
     names: tuple[str, ...]
-    aliases: dict[str, str]
+    aliases: Mapping[str, str]
     factor: str | None
     X: Array
     Z: Array
@@ -104,6 +105,8 @@ def _columns(
     reference = region.frame if nominal.reference is None else nominal.reference
     encoding = formulas.learn(model.parsed, reference)
     X = encoding.fixed_columns(region.frame)
+    if X.shape[1] == 0:
+        raise SpecificationError(f"'{model.formula}' has no fixed effects: there is nothing to plan for. Add a term.")
     if not model.factors:
         return encoding, X, np.zeros((len(X), 0)), np.zeros((0, 0))
     (factor,) = model.factors

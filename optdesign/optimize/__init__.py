@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from optdesign.costs import Cost
 from optdesign.covariance import AsymptoticCovariance, check_order, covariance
@@ -113,21 +114,19 @@ def optimize(
     check_order(model, order)
     check_layout(model, space.layout)
     _check_covariates(model, space)
-    solve = _algorithm(method)
     build = partial(make_problem, model, nominal, criterion=criterion, cost=cost, budget=budget, order=order)
-    problem, notes = _problem(build, space)
-    iterate = solve(problem, progress)
-    z, design = _tidied(problem, iterate.z)
-    certificate = certify(problem, iterate.gain, iterate.loss, z, problem.loss(design))
-    bound = problem.criterion
-    nominal = problem.nominal
-    rounded = _exact(problem, _rounded(build, problem, z, space.common_replicates), certificate, bound)
+    with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
+        problem, notes = _problem(build, space)
+        iterate = _algorithm(method)(problem, progress)
+        z, design = _tidied(problem, iterate.z)
+        certificate = certify(problem, iterate.gain, iterate.loss, z, problem.loss(design))
+        rounded = _exact(problem, _rounded(build, problem, z, space.common_replicates), certificate)
     notes += (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
-    notes += _regime(model, nominal, rounded, bound, order)
-    cov = covariance(model, nominal, design, order)
+    notes += _regime(problem, rounded)
+    cov = covariance(model, problem.nominal, design, order)
     best = OptimalDesign(
         design,
-        _value(bound, cov),
+        _value(problem.criterion, cov),
         design.spend(cost),
         cov,
         _status(certificate),
@@ -136,21 +135,26 @@ def optimize(
         notes,
         iterate.iterations,
         model,
-        nominal,
+        problem.nominal,
         space,
         criterion,
         cost,
         float(budget),
         order,
     )
-    if certificate.efficiency_bound < ACCEPTABLE:
-        raise ConvergenceError(
-            f"the search stopped at an efficiency bound of {certificate.efficiency_bound:.4f}. The best design found "
-            "and its bound are in this error's `best` and `bound`. Fewer candidates or rescaled covariates may help.",
-            best,
-            certificate.efficiency_bound,
-        )
+    _require_converged(best)
     return best
+
+
+def _require_converged(best: OptimalDesign) -> None:
+    bound = best.certificate.efficiency_bound
+    if bound < ACCEPTABLE:
+        raise ConvergenceError(
+            f"the search stopped at an efficiency bound of {bound:.4f}. The best design found and its bound are in "
+            "this error's `best` and `bound`. Fewer candidates or rescaled covariates may help.",
+            best,
+            bound,
+        )
 
 
 def efficiency(
@@ -291,11 +295,10 @@ def _value(bound: BoundCriterion, cov: AsymptoticCovariance) -> float:
     return bound.value_at(cov.matrix)
 
 
-def _exact(problem: Problem, design: Design, certificate: Certificate, bound: BoundCriterion) -> ExactDesign:
+def _exact(problem: Problem, design: Design, certificate: Certificate) -> ExactDesign:
     cov = covariance(problem.model, problem.nominal, design, problem.order)
-    cost = problem.cost
     reached = float(np.exp(certificate.upper_bound_loss - problem.loss(design)))
-    return ExactDesign(design, _value(bound, cov), design.spend(cost), cov, min(1.0, reached))
+    return ExactDesign(design, _value(problem.criterion, cov), design.spend(problem.cost), cov, min(1.0, reached))
 
 
 def _status(certificate: Certificate) -> Status:
@@ -315,15 +318,14 @@ def _worthless_replicates(problem: Problem, gain: Array, z: Array) -> tuple[str,
     )
 
 
-def _regime(
-    model: MixedModel, nominal: NominalValues, rounded: ExactDesign, bound: BoundCriterion, order: str
-) -> tuple[str, ...]:
+def _regime(problem: Problem, rounded: ExactDesign) -> tuple[str, ...]:
     """Warn where the order used is more than 10 % from the best order available, at the rounded plan."""
+    model, bound, order = problem.model, problem.criterion, problem.order
     orders = ["exact"] if model.is_gaussian else ["two-term", "averaged"]
-    values = {o: _value(bound, covariance(model, nominal, rounded.design, o)) for o in orders}
+    values = {o: _value(bound, covariance(model, problem.nominal, rounded.design, o)) for o in orders}
     best = max(values, key=lambda o: bound.loss_of(values[o]))
     ratio = bound.efficiency(values[best], rounded.value)
-    if 1 / 1.1 <= ratio <= 1.1:
+    if not np.isfinite(ratio) or 1 / 1.1 <= ratio <= 1.1:
         return ()
     text = (
         f"at the plan, the order '{order}' gives a variance {ratio:.2f} times that of the order '{best}', the best "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from optdesign.measures import beside
 from optdesign.optimize.problem import Problem
 
 if TYPE_CHECKING:
@@ -48,7 +49,16 @@ class Certificate:
         return float(self.sensitivities["ratio"].max())
 
     def __repr__(self) -> str:
-        return f"Certificate(efficiency ≥ {self.efficiency_bound:.8f}, {len(self.sensitivities)} sensitivities)"
+        return f"Certificate(efficiency ≥ {floored(self.efficiency_bound, 8)}, {len(self.sensitivities)} sensitivities)"
+
+
+def floored(value: float, digits: int) -> str:
+    """A bound with so many decimals, rounded down: a bound rounded up would claim too much.
+
+    >>> floored(0.99999999996, 8)
+    '0.99999999'
+    """
+    return f"{np.floor(value * 10**digits) / 10**digits:.{digits}f}"
 
 
 def certify(problem: Problem, gain: Array, loss: float, z: Array, achieved: float) -> Certificate:
@@ -66,12 +76,10 @@ def certify(problem: Problem, gain: Array, loss: float, z: Array, achieved: floa
 def _frame(problem: Problem, gain: Array, prices: Array, z: Array) -> pd.DataFrame:
     import pandas as pd
 
-    region = problem.rows.region
-    first = np.zeros(region.n_atoms, dtype=np.intp)
-    first[region.atom[::-1]] = np.arange(len(region.atom))[::-1]
-    points = region.frame.iloc[first].reset_index(drop=True)
+    region, own = problem.space.region, ("kind", "sensitivity", "price", "ratio", "mass")
+    points = problem.space.candidates.points
     kind = np.repeat(["unit", "observation"], [region.n_types, region.n_atoms])
-    frame = pd.concat([region.types, points], ignore_index=True)
+    frame = beside(pd.concat([region.types, points], ignore_index=True), own)
     tiny = 1e-12 * max(float(np.abs(gain * problem.scale).max()), 1e-300) / problem.scale
     ratio = np.where((gain <= tiny) & (prices <= tiny), 1.0, gain / np.maximum(prices, tiny))
     return frame.assign(kind=kind, sensitivity=gain, price=prices, ratio=ratio, mass=z)

@@ -86,13 +86,20 @@ class _Found:
 
 
 def _sparser(problem: Problem, found: _Found) -> _Found:
-    """The same optimum on fewer atoms: a flat peak spreads mass over neighbours that one point can carry."""
+    """The same optimum on fewer atoms, where there is one.
+
+    A flat peak spreads mass over neighbours that one point can carry; a criterion that is indifferent to the points
+    spreads it over all of them.
+    """
     share = found.z[problem.n_types :] / problem.scale[problem.n_types + found.atoms]
     types = problem.space.region.type_of_atom[found.atoms]
     best = np.zeros(problem.n_types)
     np.maximum.at(best, types, share)
-    for threshold in (0.1, 0.01):
-        kept = found.atoms[share >= threshold * best[types]]
+    p = problem.rows.X.shape[1]
+    choices = [found.atoms[share >= threshold * best[types]] for threshold in (0.1, 0.01)]
+    if len(choices[0]) > problem.n_types * p * (p + 1) // 2:  # more than any optimum needs
+        choices.insert(0, np.intersect1d(_spanning_atoms(problem), found.atoms))
+    for kept in choices:
         if len(kept) == len(found.atoms):
             return found
         try:
@@ -111,18 +118,23 @@ def _all_gains(problem: Problem, evaluation: Evaluation) -> Array:
 
 def _first_atoms(problem: Problem) -> Index:
     """All atoms, or rows that span each type's regressors and a regular sample of the rest."""
-    region, rows = problem.rows.region, problem.rows
-    if region.n_atoms <= WHOLE:
-        return np.arange(region.n_atoms)
+    atoms = problem.space.region.n_atoms
+    if atoms <= WHOLE:
+        return np.arange(atoms)
+    return np.union1d(np.arange(0, atoms, max(1, atoms // (WHOLE // 2))), _spanning_atoms(problem))
+
+
+def _spanning_atoms(problem: Problem) -> Index:
+    """Atoms that span each type's regressors, by pivoted QR factorisation: far apart, as few as the rank."""
+    region, rows = problem.space.region, problem.rows
     first_row = np.zeros(region.n_atoms, dtype=np.intp)
     first_row[region.atom[::-1]] = np.arange(len(region.atom))[::-1]
     regressors = np.hstack([rows.X, rows.Z])[first_row]
-    chosen = [np.arange(0, region.n_atoms, max(1, region.n_atoms // (WHOLE // 2)))]
+    chosen = []
     for t in range(region.n_types):
         mine = np.flatnonzero(region.type_of_atom == t)
         size = np.linalg.norm(regressors[mine], axis=0)
-        scaled = regressors[mine] / np.where(size > 0, size, 1.0)
-        upper, pivot = scipy.linalg.qr(scaled.T, mode="r", pivoting=True)
+        upper, pivot = scipy.linalg.qr((regressors[mine] / np.where(size > 0, size, 1.0)).T, mode="r", pivoting=True)
         chosen.append(mine[pivot[: upper.shape[0]]])
     return np.unique(np.concatenate(chosen))
 

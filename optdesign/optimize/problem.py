@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -178,16 +179,12 @@ class Problem:
             What the constraints' multipliers charge for each mass; nowhere below `gain`.
         """
         answer = self._linear_program(-gain * self.scale)
-        if answer.status == 3:
-            raise SpecificationError(
-                "the budget does not limit the design: something useful costs nothing. Give every unit or observation "
-                "a price, or bound replicates and counts from above."
-            )
         if answer.status != 0:
             raise ConvergenceError(f"the linear program for the certificate failed: {answer.message}")
         return -float(answer.fun), answer.x * self.scale, gain + answer.lower.marginals / self.scale
 
-    def _linear_program(self, objective: Array, **bounds: object):  # type: ignore[no-untyped-def]
+    def _linear_program(self, objective: Array) -> Any:
+        """Minimise ``objective @ y`` over admissible masses z = scale * y."""
         c = self.constraints
         columns = sp.diags_array(self.scale)
         return linprog(
@@ -197,7 +194,6 @@ class Problem:
             A_eq=c.equal @ columns if c.equal.shape[0] else None,
             b_eq=c.level if c.equal.shape[0] else None,
             method="highs",
-            **bounds,
         )
 
     def interior(self, index: Index) -> Array | None:
@@ -232,9 +228,18 @@ class Problem:
         return float(answer.fun) if answer.status == 0 else float("nan")
 
     def require_affordable(self) -> None:
-        """`InfeasibleBudgetError` with the price of the cheapest design that keeps the bounds."""
+        """The bounds must leave room for a design, within the budget, and the budget must limit it.
+
+        Raises
+        ------
+        InfeasibleBudgetError
+            With the price of the cheapest design that keeps the bounds.
+        SpecificationError
+            Where the bounds contradict each other, or something useful costs nothing.
+        """
         price = self.cheapest()
-        if np.isnan(price):
+        largest = self._linear_program(-np.ones(len(self.price)))
+        if np.isnan(price) or (largest.status == 0 and -largest.fun < 1e-9):
             raise SpecificationError(
                 "no design keeps all the bounds at once: counts, replicates, at_most and constraints contradict each "
                 "other. Widen one of them."
@@ -245,6 +250,11 @@ class Problem:
                 f"{price:,.2f}. Raise the budget by at least {price - self.money:,.2f}, or lower the bounds on counts "
                 "or replicates.",
                 price,
+            )
+        if largest.status == 3:
+            raise SpecificationError(
+                "the budget does not limit the design: something useful costs nothing. Give every unit or observation "
+                "a price, or bound replicates and counts from above."
             )
 
 
@@ -267,6 +277,10 @@ def make_problem(
             f"the fixed cost {cost.fixed:,.2f} takes the whole budget {budget:,.2f}: raise the budget.", cost.fixed
         )
     price = prices(space, cost)
+    if not price.any():
+        raise SpecificationError(
+            "nothing has a price, so the budget limits nothing: give units or observations a price in the cost."
+        )
     nominal = nominal.referring_to(space.region.frame)
     nodes, rows, information = _settled_nodes(model, nominal, space, order)
     bound = criterion.bind(rows.names, rows.aliases)

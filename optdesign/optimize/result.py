@@ -12,8 +12,9 @@ from optdesign.costs import Cost
 from optdesign.covariance import AsymptoticCovariance
 from optdesign.criteria import Criterion
 from optdesign.designs import Design, DesignSpace
+from optdesign.measures import beside
 from optdesign.models import MixedModel, NominalValues
-from optdesign.optimize.certificate import Certificate
+from optdesign.optimize.certificate import Certificate, floored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,26 +58,27 @@ class ExactDesign:
         import pandas as pd
 
         factor = self.design.layout.factors[0] if self.design.layout else None
+        own = [c for c in (factor, "group") if c is not None]
         pieces = []
         last = 0
         for number, group in enumerate(self.design.groups, start=1):
             times = np.rint(group.replicates * group.measure.weights).astype(int)
             schedule = group.measure.points.loc[np.repeat(np.arange(len(times)), times)].reset_index(drop=True)
             count = round(group.count)
-            piece = pd.concat([schedule] * count, ignore_index=True).assign(**group.at)
+            piece = beside(pd.concat([schedule] * count, ignore_index=True).assign(**group.at), own)
             piece.insert(0, "group", number)
             if factor is not None:
                 piece.insert(0, factor, last + 1 + np.repeat(np.arange(count), len(schedule)))
             pieces.append(piece)
             last += count
         frame = pd.concat(pieces, ignore_index=True)
-        first = [c for c in (factor, "group", *self.design.groups[0].at) if c is not None]
+        first = [*own, *(f"{c} (covariate)" if c in own else c for c in self.design.groups[0].at)]
         return frame[first + [c for c in frame if c not in first]]
 
     def __repr__(self) -> str:
         return (
-            f"ExactDesign: spend {self.spend:,.2f}, value {self.value:.6g}, efficiency ≥ {self.efficiency_bound:.4f}\n"
-            f"{self.design!r}"
+            f"ExactDesign: spend {self.spend:,.2f}, value {self.value:.6g}, "
+            f"efficiency ≥ {floored(self.efficiency_bound, 4)}\n{self.design!r}"
         )
 
     def _repr_html_(self) -> str:
@@ -129,8 +131,8 @@ class OptimalDesign:
         return (
             f"OptimalDesign for the {self.criterion.label} (order '{self.order}')\n"
             f"status {self.status!r}, value {self.value:.6g}, spend {self.spend:,.2f} of {self.budget:,.2f}, "
-            f"efficiency ≥ {self.certificate.efficiency_bound:.8f}\n{self.design!r}\n\nRounded to whole numbers:\n"
-            f"{self.rounded!r}{notes}"
+            f"efficiency ≥ {floored(self.certificate.efficiency_bound, 8)}\n{self.design!r}\n\n"
+            f"Rounded to whole numbers:\n{self.rounded!r}{notes}"
         )
 
     def _repr_html_(self) -> str:

@@ -9,13 +9,15 @@ unit type is preferred where mixing schedules gains next to nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.designs import Design, Group
+from optdesign.covariance.nested import information_of
+from optdesign.designs import Design, Group, Region
 from optdesign.errors import InfeasibleBudgetError
 from optdesign.measures import Measure
 from optdesign.optimize.problem import Problem
@@ -27,6 +29,10 @@ Index = npt.NDArray[np.intp]
 SIMPLER = 0.999
 #: Rounds in which neighbours of the schedules in use join the pool.
 ROUNDS = 3
+#: Least gain in the loss for which an exchange is made: less is rounding.
+WORTHWHILE = 1e-10
+#: Atoms of a unit type, the most used ones, that a schedule's neighbours may move to.
+NEARBY = 12
 #: Units taken from one schedule and given to another in one exchange.
 EXCHANGES = ((0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3), (5, 4), (4, 5))
 
@@ -116,11 +122,14 @@ def round_design(problem: Problem, z: Array) -> Design:
         pool, counts = grown, more
         if not better:
             break
-    simple = _one_schedule_each(pool, counts) if problem.space.layout else None
-    if simple is not None and simple[1] <= pool.score(counts)[1] - np.log(SIMPLER):
-        counts = simple[0]
     _require_found(problem, pool, counts)
-    return _as_design(problem, pool, counts)
+    mixed = _as_design(problem, pool, counts)
+    simple = _one_schedule_each(pool, counts) if problem.space.layout else None
+    if simple is None or simple[1] > pool.score(counts)[1] - np.log(SIMPLER):
+        return mixed
+    plain = _as_design(problem, pool, simple[0])
+    # With one schedule each, a coefficient may lose what told it apart from the random effects.
+    return plain if problem.loss(plain) <= problem.loss(mixed) - np.log(SIMPLER) else mixed
 
 
 def _require_found(problem: Problem, pool: Pool, counts: Array) -> None:
@@ -208,14 +217,30 @@ def _masses_of(problem: Problem, schedule: Schedule) -> Array:
 
 
 def _information_of(problem: Problem, schedules: list[Schedule]) -> Array:
-    return problem.of_groups(
-        Design(
-            problem.space.layout,
-            [_group(problem, s, 1.0) for s in schedules],
-            observed=problem.space.observed,
-            levels=problem.space.observed_levels,
-        )
+    """Information of one unit on each schedule, shape (S, p, p): each schedule is a unit type of its own."""
+    rows, region = problem.rows, problem.space.region
+    owner = np.repeat(np.arange(len(schedules)), [len(s.uses) for s in schedules])
+    atom = np.array([a for s in schedules for a, _ in s.uses])
+    times = np.array([k for s in schedules for _, k in s.uses], dtype=float)
+    order = np.argsort(region.atom, kind="stable")
+    size = np.bincount(region.atom, minlength=region.n_atoms)
+    start = np.cumsum(size) - size
+    new_atom = np.repeat(np.arange(len(atom)), size[atom])
+    offset = np.arange(len(new_atom)) - np.repeat(np.cumsum(size[atom]) - size[atom], size[atom])
+    index = order[start[atom][new_atom] + offset]
+    values = len(region.prob) // region.n_types
+    unit = np.repeat(np.arange(len(schedules)), values)
+    prob = np.concatenate([region.prob[s.unit_type * values : (s.unit_type + 1) * values] for s in schedules])
+    block = owner[new_atom] * values + region.block[index] % values
+    types = region.types.iloc[[s.unit_type for s in schedules]]
+    expanded = replace(
+        rows,
+        X=rows.X[index],
+        Z=rows.Z[index],
+        weight=rows.weight[:, index],
+        region=Region(region.frame, block, new_atom, region.share[index], unit, prob, types),
     )
+    return information_of(expanded, problem.order).whole.at(np.ones(len(schedules)), times).by_type
 
 
 def _group(problem: Problem, schedule: Schedule, count: float) -> Group:
@@ -262,7 +287,8 @@ def _best_move(
         return (trial[row], pool.score(trial[row])) if excess[row] < score[0] - 1e-12 else None
     fine = np.flatnonzero(excess == 0)
     losses = batch_loss(pool, pool.total(counts) + shift[fine])
-    if not len(fine) or losses.min() >= score[1] - 1e-10 * max(1.0, abs(score[1])):
+    best = losses.min(initial=np.inf)
+    if best == np.inf or best >= score[1] - WORTHWHILE:
         return None
     row = int(fine[np.argmin(losses)])
     return trial[row], pool.score(trial[row])
@@ -312,8 +338,9 @@ def _neighbours(pool: Pool, schedule: Schedule) -> Iterable[Schedule]:
         return
     low, high = pool.problem.space.replicate_bounds
     most = pool.problem.space.at_most or np.inf
-    atoms = {a for s in pool.schedules if s.unit_type == schedule.unit_type for a, _ in s.uses}
     uses = dict(schedule.uses)
+    common = Counter(a for s in pool.schedules if s.unit_type == schedule.unit_type for a, _ in s.uses)
+    atoms = sorted({*uses, *(a for a, _ in common.most_common(NEARBY))})
     n = schedule.observations
     room = [a for a in atoms if uses.get(a, 0) < most]
     yield from (schedule.changed((a, 1)) for a in room if n + 1 <= high)

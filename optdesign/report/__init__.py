@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optdesign.errors import SpecificationError, listed
-from optdesign.report import figures, page, tables
+from optdesign.report.folder import check_folder, unwritable, write_whole
 
 if TYPE_CHECKING:
     from optdesign.study import StudyResult
 
-__all__ = ["write_report"]
-
-#: What a report may hold. A folder with anything else is somebody's own, and is not replaced.
-CONTENTS = frozenset(
-    {
-        "index.html",
-        "plan.json",
-        "plan.csv",
-        "schedule.csv",
-        "precision.csv",
-        "power.csv",
-        "sensitivity.csv",
-        "figures",
-    }
-)
-#: What file managers leave behind.
-IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+__all__ = ["check_folder", "write_report"]
 
 
 def write_report(result: StudyResult, out: str | Path) -> Path:
@@ -57,49 +39,17 @@ def write_report(result: StudyResult, out: str | Path) -> Path:
     SpecificationError
         Where `out` is a file, a folder with anything that is not a report, or cannot be written to.
     """
-    folder = Path(out).resolve()
-    _check_replaceable(folder)
+    folder = check_folder(out)
     try:
-        _write_whole(result, folder)
+        write_whole(folder, lambda fresh: _write_files(result, fresh))
     except OSError as error:
-        raise SpecificationError(
-            f"the report cannot be written to {folder}: {error.strerror or error}. Choose a folder that "
-            "you may write to."
-        ) from error
+        raise unwritable(folder, error.strerror or str(error)) from error
     return folder
 
 
-def _check_replaceable(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise SpecificationError(f"{folder} is a file; a report needs a folder of its own. Choose another name.")
-    found = {entry.name for entry in folder.iterdir()} - IGNORED
-    if not found:
-        return
-    if not {"index.html", "plan.json"} <= found:
-        raise SpecificationError(
-            f"{folder} is not empty and holds no report, so it is left alone. Choose a new folder, or empty this one."
-        )
-    foreign = sorted(found - CONTENTS)
-    if foreign:
-        raise SpecificationError(
-            f"{folder} holds a report and also {listed(foreign)}, which replacing the report would delete. Move them "
-            "away, or choose another folder."
-        )
-
-
-def _write_whole(result: StudyResult, folder: Path) -> None:
-    """Build the report beside its place, and move it there in one step."""
-    beside = next(parent for parent in folder.parents if parent.is_dir())
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=beside) as work:
-        fresh = Path(work, "report")
-        fresh.mkdir()
-        _write_files(result, fresh)
-        _move(fresh, folder, Path(work, "replaced"))
-
-
 def _write_files(result: StudyResult, folder: Path) -> None:
+    from optdesign.report import figures, page, tables  # here, because figures load matplotlib
+
     plan = json.dumps(result.plan_json(), indent=2, ensure_ascii=False)
     (folder / "plan.json").write_text(f"{plan}\n", encoding="utf-8")
     best = result.best
@@ -111,16 +61,3 @@ def _write_files(result: StudyResult, folder: Path) -> None:
         tables.power_file(result).to_csv(folder / "power.csv", index=False)
     pictures = figures.write(result, folder / "figures")
     (folder / "index.html").write_text(page.render(result, pictures), encoding="utf-8")
-
-
-def _move(fresh: Path, folder: Path, aside: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if folder.exists():
-            folder.rename(aside)
-        fresh.rename(folder)
-    except BaseException:
-        # An interruption between the two steps must not cost the report that was there.
-        if aside.exists() and not folder.exists():
-            aside.rename(folder)
-        raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from optdesign import plotting
-from optdesign.report import words
+from optdesign.study import telling, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,19 +64,13 @@ def sketches(result: StudyResult) -> list[Sketch]:
     return [_plan(result), _certificate(result), *_budget_line(result), *_surface(result), *_power(result)]
 
 
-def size(result: StudyResult) -> tuple[float, str]:
-    """Units of the plan, or observations where there are no units, and the word for one."""
-    design, study = result.best.rounded.design, result.study
-    return (design.units, study.unit) if design.layout else (design.observations, study.observation)
-
-
 def _plan(result: StudyResult) -> Sketch:
     design, study = result.best.rounded.design, result.study
     caption = f"{words.plural(study.observation)} of one {study.unit} of each group, by covariate point."
     return Sketch(
         "design",
         caption[0].upper() + caption[1:],
-        words.plan(design, study.unit, study.observation),
+        telling.plan(design, study.unit, study.observation),
         lambda ax: plotting.design_measure(ax, design, **_axes_labels(result)),
     )
 
@@ -149,7 +143,7 @@ def _power(result: StudyResult) -> list[Sketch]:
     frame, test = result.power_curves, result.study.tables.test
     if frame is None or test is None:
         return []
-    planned, word = size(result)
+    planned, word = telling.size(result)
     unit = words.plural(word)
     at_plan = words.joined([f"{words.probability(p)} by the order {order}" for order, p in result.power.items()])
     return [

@@ -10,9 +10,8 @@ import numpy as np
 
 from optdesign.costs import Cost
 from optdesign.designs import Design, Group
-from optdesign.formula import learn
 from optdesign.optimize import ExactDesign, OptimalDesign
-from optdesign.report import words
+from optdesign.study import telling, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +64,7 @@ def money(best: OptimalDesign, unit: str, observation: str, currency: str) -> Ta
         alone = Design(plan.layout, [group], observed=plan.observed, levels=plan.observed_levels)
         units = alone.spend(Cost(units=cost.units))
         total = alone.spend(cost) - cost.fixed
-        who = f"Group {number}: {words.totals(alone, unit, observation)}"
+        who = f"Group {number}: {telling.totals(alone, unit, observation)}"
         rows.append([who, *(words.money(v, "") for v in (units, total - units, total))])
     for what, amount in (("Fixed", cost.fixed), ("Total", best.rounded.spend), ("Budget", best.budget)):
         if amount or what != "Fixed":
@@ -100,26 +99,17 @@ def coefficients(result: StudyResult) -> Table:
     if result.fit is not None:
         header = ["Coefficient", "Estimate", "Standard error"]
         return Table("Fixed effects, as fitted to the pilot data", header, _numbers(result.fit.to_frame()))
-    best = result.best
-    encoding = learn(best.model.parsed, _reference(best))
-    values = best.nominal.beta_vector(encoding)
+    encoding = result.encoding
+    values = result.best.nominal.beta_vector(encoding)
     rows = [[n, words.number(float(v))] for n, v in zip(encoding.fixed_names, values, strict=True)]
     return Table("Fixed effects, as stated in the study file", ["Coefficient", "Value"], rows)
 
 
-def nominal_value(best: OptimalDesign, coefficient: str) -> float:
-    """Nominal value of a coefficient."""
-    encoding = learn(best.model.parsed, _reference(best))
-    name = encoding.aliases.get(coefficient, coefficient)
-    return float(best.nominal.beta_vector(encoding)[encoding.fixed_names.index(name)])
-
-
-def components(best: OptimalDesign) -> list[Table]:
+def components(result: StudyResult) -> list[Table]:
     """A table per grouping factor: variances, standard deviations and covariances of its random effects."""
-    encoding = learn(best.model.parsed, _reference(best))
-    tables = []
+    best, tables = result.best, []
     for factor in best.model.factors:
-        names = encoding.random_names(factor)
+        names = result.encoding.random_names(factor)
         matrix = best.nominal.matrix(factor, names)
         rows = [
             [name, words.number(float(np.sqrt(matrix[i, i]))), *(words.number(float(v)) for v in matrix[i])]
@@ -129,11 +119,6 @@ def components(best: OptimalDesign) -> list[Table]:
         header = ["Random effect", "Standard deviation", *columns]
         tables.append(Table(f"Random effects of {factor}", header, rows))
     return tables
-
-
-def _reference(best: OptimalDesign) -> pd.DataFrame:
-    """What categorical levels refer to."""
-    return best.space.region.frame if best.nominal.reference is None else best.nominal.reference
 
 
 # Files

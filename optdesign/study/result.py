@@ -6,13 +6,15 @@ import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from optdesign import formula as formulas
+from optdesign.study import telling
 from optdesign.study.reading import Study
-from optdesign.study.words import proof
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,12 +70,25 @@ class StudyResult:
     warnings: tuple[str, ...]
     seconds: float
 
+    @cached_property
+    def encoding(self) -> formulas.Encoding:
+        """How the model's terms become columns: the levels are the pilot's, or those that the study offers."""
+        best = self.best
+        frame = best.space.region.frame if best.nominal.reference is None else best.nominal.reference
+        return formulas.learn(best.model.parsed, frame)
+
+    def nominal_value(self, coefficient: str) -> float:
+        """Nominal value of a coefficient, by its name or that of its term."""
+        at = self.encoding.fixed_names.index(self.encoding.aliases.get(coefficient, coefficient))
+        return float(self.best.nominal.beta_vector(self.encoding)[at])
+
     def plan_json(self) -> dict[str, Any]:
         """The plan as plain dictionaries, lists, numbers and text; the same for every run of the same study."""
         best, tables = self.best, self.study.tables
         orders = [str(name) for name in self.precision if name != "ratio"]
         plan = {
             "title": self.study.title,
+            "summary": f"{telling.summary(self)} {telling.proof_of(self)}",
             "groups": groups_of(best.rounded.design),
             "units": _units(best.rounded.design),
             "observations": best.rounded.design.observations,
@@ -105,7 +120,7 @@ class StudyResult:
             f"StudyResult '{self.study.title}': spend {self.best.rounded.spend:,.2f} of {self.best.budget:,.2f}\n"
             f"{self.best.rounded.design!r}\n\n"
             f"Standard errors\n{self.precision.to_string(float_format='%.6g')}{power}\n"
-            f"{proof(self.best.certificate.efficiency_bound, self.best.rounded.efficiency_bound)}{notes}"
+            f"{telling.proof_of(self)}{notes}"
         )
 
 

@@ -24,7 +24,7 @@ from optdesign.errors import (
     listed,
 )
 from optdesign.fit import Fit, fit
-from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample_size
+from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample_size, smallest_count
 from optdesign.models import NominalValues
 from optdesign.optimize import OptimalDesign, optimize
 from optdesign.optimize.problem import make_problem
@@ -225,7 +225,7 @@ class _Tested:
             powers = {order: power(*at, order) for order in orders}
         wanted = question.study.tables.test.power if question.study.tables.test else None
         needed, notes = _needed(question, best, powers[best.order], wanted)
-        curves = power_curve(*at, _counts(best, needed), orders)
+        curves = power_curve(*at, _counts(best, test, needed), orders)
         return cls(powers, curves, needed, notes)
 
 
@@ -254,13 +254,18 @@ def _remedy(question: Question, needed: SampleSize) -> str:
     return f"{needed.count} {what} in the plan's proportions reach it, for about {money}."
 
 
-def _counts(best: OptimalDesign, needed: SampleSize | None) -> list[float]:
-    """Numbers of units for the power curves, from a fifth of the plan to well beyond what is needed."""
+def _counts(best: OptimalDesign, test: WaldTest, needed: SampleSize | None) -> list[float]:
+    """Numbers of units for the power curves: from where power rises to beyond the plan and what is needed.
+
+    They grow by a constant factor, so that the rise has its points wherever it is.
+    """
     design = best.rounded.design
     size = design.units if design.layout else design.observations
-    highest = 1.5 * max(size, min(needed.count, 10 * size) if needed else size)
-    counts = np.unique(np.append(np.linspace(0.2 * size, highest, CURVE).round(), size))
-    return [float(count) for count in counts[counts >= 2]]
+    wanted = needed.count if needed else size
+    lowest = smallest_count(best.model, best.nominal, design, test)
+    low, high = max(float(lowest), min(0.2 * size, 0.5 * wanted)), 1.5 * max(size, wanted, lowest)
+    counts = np.union1d(np.geomspace(low, high, CURVE).round(), [size, wanted])
+    return [float(count) for count in counts if count >= lowest]
 
 
 def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:

@@ -12,8 +12,13 @@ import optdesign as od
 from optdesign.optimize import interior, semidefinite
 from optdesign.optimize.problem import make_problem
 
-CRITERIA = [od.DOptimality(), od.DOptimality(["x"]), od.AOptimality(), od.AOptimality({"x": 2.0, "Intercept": 0.5}),
-            od.COptimality({"x": 1.0, "Intercept": 0.3})]
+CRITERIA = [
+    od.DOptimality(),
+    od.DOptimality(["x"]),
+    od.AOptimality(),
+    od.AOptimality({"x": 2.0, "Intercept": 0.5}),
+    od.COptimality({"x": 1.0, "Intercept": 0.3}),
+]
 RANDOM = {"(1 | g)": [[0.5]], "(1 + x | g)": [[0.5, 0.1], [0.1, 0.25]]}
 
 
@@ -22,8 +27,15 @@ def problem(fixed, random, family, order, criterion, points=21, nodes=4, **space
     guess = od.NominalValues([0.5, -0.3, 0.2][: len(model.fixed_names)], {"g": RANDOM[random]})
     candidates = od.Candidates.grid(x=np.linspace(-1, 1, points))
     bounds = {"replicates": (2, 20), **space}
-    built = make_problem(model, guess, od.DesignSpace(od.Nested("g"), candidates, **bounds), criterion,
-                         od.Cost({"g": 5.0}, "1 + 0.3*x"), 500.0, order)
+    built = make_problem(
+        model,
+        guess,
+        od.DesignSpace(od.Nested("g"), candidates, **bounds),
+        criterion,
+        od.Cost({"g": 5.0}, "1 + 0.3*x"),
+        500.0,
+        order,
+    )
     return replace(built, nodes=nodes)
 
 
@@ -48,8 +60,17 @@ def test_both_algorithms_reach_the_same_criterion(order, random, criterion):
     counts=st.sampled_from([(0, np.inf), (10, 30), 25]),
 )
 def test_random_small_problems(family, random, order, criterion, at_most, replicates, counts):
-    built = problem("x + I(x**2)", random, family, order, criterion, points=9, at_most=at_most, replicates=replicates,
-                    counts={"g": counts})
+    built = problem(
+        "x + I(x**2)",
+        random,
+        family,
+        order,
+        criterion,
+        points=9,
+        at_most=at_most,
+        replicates=replicates,
+        counts={"g": counts},
+    )
     fast, reference = interior.solve(built), semidefinite.solve(built)
     assert np.log(built.most(fast.gain)[0]) < 1e-6
     assert fast.loss == pytest.approx(reference.loss, abs=1e-4)
@@ -57,7 +78,10 @@ def test_random_small_problems(family, random, order, criterion, at_most, replic
 
 @pytest.mark.parametrize("criterion", CRITERIA, ids=lambda c: c.label)
 def test_no_random_admissible_design_beats_the_bound(criterion):
-    model, guess = od.MixedModel("y ~ x + (1 + x | g)", "poisson"), od.NominalValues([0.5, -0.3], {"g": RANDOM["(1 + x | g)"]})
+    model, guess = (
+        od.MixedModel("y ~ x + (1 + x | g)", "poisson"),
+        od.NominalValues([0.5, -0.3], {"g": RANDOM["(1 + x | g)"]}),
+    )
     points = np.linspace(-1, 1, 11)
     space = od.DesignSpace(od.Nested("g"), od.Candidates.grid(x=points), replicates=(2, 20))
     best = od.optimize(model, guess, space, criterion, od.Cost({"g": 5.0}, 1.0), 500.0)

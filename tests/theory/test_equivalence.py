@@ -13,7 +13,9 @@ COST = od.Cost({"g": 5.0}, 1.0)
 
 
 def space(points=41, **bounds):
-    return od.DesignSpace(od.Nested("g"), od.Candidates.grid(x=np.linspace(-1, 1, points)), **{"replicates": (0, np.inf), **bounds})
+    return od.DesignSpace(
+        od.Nested("g"), od.Candidates.grid(x=np.linspace(-1, 1, points)), **{"replicates": (0, np.inf), **bounds}
+    )
 
 
 def optimum(criterion, order="two-term", model=MODEL, guess=GUESS, budget=500.0, **bounds):
@@ -22,7 +24,9 @@ def optimum(criterion, order="two-term", model=MODEL, guess=GUESS, budget=500.0,
 
 @pytest.mark.filterwarnings("ignore::optdesign.AsymptoticRegimeWarning")
 @pytest.mark.parametrize("order", ["leading", "two-term", "averaged"])
-@pytest.mark.parametrize("criterion", [od.DOptimality(), od.AOptimality(), od.COptimality({"x": 1.0})], ids=lambda c: c.label)
+@pytest.mark.parametrize(
+    "criterion", [od.DOptimality(), od.AOptimality(), od.COptimality({"x": 1.0})], ids=lambda c: c.label
+)
 @pytest.mark.parametrize("bounds", [{}, {"replicates": (3, 6)}, {"at_most": 1}, {"counts": {"g": (10, 25)}}], ids=str)
 def test_ratio_is_at_most_one_and_one_on_the_support(order, criterion, bounds):
     bounds = {"replicates": (2, 20), **bounds} if order == "leading" else bounds
@@ -58,7 +62,9 @@ def test_classical_form_of_the_bound_under_a_budget_alone():
 @pytest.mark.parametrize("criterion", [od.DOptimality(), od.AOptimality()], ids=lambda c: c.label)
 def test_variance_falls_as_money_grows(criterion):
     once, twice = optimum(criterion), optimum(criterion, budget=1000.0)
-    ratio = np.exp((once.value - twice.value) / 3) if isinstance(criterion, od.DOptimality) else once.value / twice.value
+    ratio = (
+        np.exp((once.value - twice.value) / 3) if isinstance(criterion, od.DOptimality) else once.value / twice.value
+    )
     assert ratio == pytest.approx(2.0, rel=1e-6)
 
 
@@ -69,7 +75,9 @@ def test_d_optimum_ignores_reparametrisation():
     # z = 3 + 2x: x = (z − 3)/2, so β and U transform by the same matrix.
     A = np.array([[1.0, -1.5], [0.0, 0.5]])
     shifted = od.NominalValues(A @ [0.5, -0.3], {"g": A @ np.array([[0.5, 0.1], [0.1, 0.25]]) @ A.T})
-    z_space = od.DesignSpace(od.Nested("g"), od.Candidates.grid(x=3 + 2 * np.linspace(-1, 1, 41)), replicates=(0, np.inf))
+    z_space = od.DesignSpace(
+        od.Nested("g"), od.Candidates.grid(x=3 + 2 * np.linspace(-1, 1, 41)), replicates=(0, np.inf)
+    )
     plain = optimum(od.DOptimality(), model=model, guess=guess)
     moved = od.optimize(model, shifted, z_space, od.DOptimality(), COST, 500.0)
     assert moved.value - plain.value == pytest.approx(2 * np.log(0.5), abs=1e-6)
@@ -81,8 +89,14 @@ def test_small_random_effects_give_the_classical_design(order):
     """Σ → 0: the design measure of the GLM, with all money on observations."""
     tiny = od.NominalValues([0.5, -0.3, 0.2], {"g": 1e-9 * np.eye(2)})
     mixed = optimum(od.DOptimality(), order, guess=tiny, replicates=(2, 200))
-    glm = od.optimize(od.MixedModel("y ~ x + I(x**2)", "poisson"), od.NominalValues([0.5, -0.3, 0.2]),
-                      od.DesignSpace(None, od.Candidates.grid(x=np.linspace(-1, 1, 41))), od.DOptimality(), od.Cost({}, 1.0), 500.0)
+    glm = od.optimize(
+        od.MixedModel("y ~ x + I(x**2)", "poisson"),
+        od.NominalValues([0.5, -0.3, 0.2]),
+        od.DesignSpace(None, od.Candidates.grid(x=np.linspace(-1, 1, 41))),
+        od.DOptimality(),
+        od.Cost({}, 1.0),
+        500.0,
+    )
     support = [b.design.groups[0].measure.to_frame().set_index("x")["weight"] for b in (mixed, glm)]
     assert mixed.design.groups[0].replicates == pytest.approx(200, rel=1e-3)
     assert support[0].to_dict() == pytest.approx(support[1].to_dict(), abs=2e-3)
@@ -94,7 +108,10 @@ def test_c_optimal_measure_does_not_depend_on_prices():
     cheap = optimum(criterion)
     dear = od.optimize(MODEL, GUESS, space(), criterion, od.Cost({"g": 20.0}, 1.0), 500.0)
     assert dear.design.groups[0].replicates == pytest.approx(2 * cheap.design.groups[0].replicates, rel=1e-3)
-    at = [dict(zip(b.design.groups[0].measure.points["x"], b.design.groups[0].measure.weights, strict=True)) for b in (cheap, dear)]
+    at = [
+        dict(zip(b.design.groups[0].measure.points["x"], b.design.groups[0].measure.weights, strict=True))
+        for b in (cheap, dear)
+    ]
     assert at[0] == pytest.approx(at[1], abs=1e-3)
 
 

@@ -4,7 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optdesign import Design, Measure, MixedModel, Nested, NominalValues, formula
+from optdesign import (
+    AOptimality,
+    COptimality,
+    Design,
+    DOptimality,
+    Measure,
+    MixedModel,
+    Nested,
+    NominalValues,
+    WaldTest,
+    formula,
+    power,
+)
 from optdesign.covariance import covariance
 from optdesign.errors import SpecificationError
 
@@ -49,10 +61,22 @@ def test_a_formula_needs_a_response(text):
         formula.parse(text)
 
 
-@pytest.mark.parametrize("text", ["y ~ x + (1 + x | g", "y ~ log(x", "y ~ x + (1 | g))", "y ~ x)", "y ~ [x"])
-def test_brackets_must_match(text):
-    with pytest.raises(SpecificationError, match="bracket"):
+@pytest.mark.parametrize("text", ["y ~ x + (1 + x | g", "y ~ log(x", "y ~ [x"])
+def test_brackets_must_close(text):
+    with pytest.raises(SpecificationError, match="a bracket is not closed"):
         formula.parse(text)
+
+
+@pytest.mark.parametrize(("text", "before"), [("y ~ x + (1 | g))", r"x \+ \(1 \| g\)"), ("y ~ x)", "x"), ("y ~ )x(", "")])
+def test_brackets_must_open(text, before):
+    with pytest.raises(SpecificationError, match=rf"a bracket is closed that was never opened, after '{before}'\. Remove"):
+        formula.parse(text)
+
+
+def test_names_in_backquotes_are_taken_whole():
+    parsed = formula.parse("y ~ `a + (b` + C(x, levels=['(', '+']) + (1 | `patient | no`)")
+    assert parsed.fixed == "`a + (b` + C(x, levels=['(', '+'])"
+    assert dict(parsed.random) == {"patient | no": ("1",)}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +151,29 @@ def test_one_column_terms_have_aliases():
     assert "arm" not in learnt("y ~ arm").aliases
 
 
+@pytest.mark.parametrize("written", ["log(z/4 + 1)", "log(z / 4 + 1)", "log( z/4+1 )"])
+def test_names_may_be_spaced_as_the_user_likes(written):
+    encoding = learnt("y ~ log(z/4 + 1) + (1 | g)")
+    assert encoding.aliases[written] == "log(z / 4 + 1)"
+    assert NominalValues({"Intercept": 1.0, written: 2.0}).beta_vector(encoding).tolist() == [1.0, 2.0]
+    model = MixedModel("y ~ log(z/4 + 1) + (1 | g)")
+    guess = NominalValues({"Intercept": 1.0, written: 0.2}, {"g": 0.5})
+    design = Design(Nested("g"), counts={"g": 20}, replicates=6, measure=Measure.grid(z=[0, 4, 9]))
+    assert 0.0 < power(model, guess, design, WaldTest(written)) < 1.0
+    names, aliases = encoding.fixed_names, encoding.aliases
+    for criterion in (COptimality({written: 1.0}), DOptimality([written]), AOptimality({written: 2.0})):
+        assert np.isfinite(criterion.bind(names, aliases).value(np.diag([1.0, 4.0])))
+
+
+def test_spaces_that_tell_levels_apart_are_kept():
+    frame = pd.DataFrame({"arm": ["a", "drug A", "drugA", "drug B"]})
+    aliases = learnt("y ~ arm", frame).aliases
+    assert aliases["arm[T.drug A]"] == "arm[T.drug A]"
+    assert aliases["arm[T.drugA]"] == "arm[T.drugA]"
+    assert "arm[T. drugA]" not in aliases
+    assert aliases["arm[T.drugB]"] == "arm[T.drug B]"
+
+
 @pytest.mark.parametrize("term", ["poly(t, 3)", "bs(t, df=5)", "cr(t, df=4)", "center(t)", "scale(t)", "C(arm)"])
 def test_levels_and_bases_are_those_of_the_reference(term):
     """A few rows of the reference get the columns that they have in the whole of it."""
@@ -188,9 +235,25 @@ def test_point_at_which_a_term_is_not_finite():
         learnt("y ~ log(t)").fixed_columns(REFERENCE)
 
 
-def test_unknown_function_is_not_called_a_column():
-    with pytest.raises(SpecificationError, match=r"function 'foo'|'foo' is not|foo\("):
-        learnt("y ~ foo(t)")
+@pytest.mark.parametrize(
+    ("term", "function", "remedy"),
+    [
+        ("lgo(t/4)", "lgo", r"Did you mean 'log'\? They have log, exp"),
+        ("Log(t)", "Log", r"Did you mean 'log'\?"),
+        ("sqrt(t)", "sqrt", r"Write 'np\.sqrt', which is numpy's\."),
+        ("np.sqr(t)", r"np\.sqr", r"Did you mean 'np\.sqrt'\?"),
+        ("foo(t)", "foo", "They have log, exp"),
+        ("t + (1 + lgo(t) | g)", "lgo", r"Did you mean 'log'\?"),
+    ],
+)
+def test_unknown_function_is_not_called_a_column(term, function, remedy):
+    with pytest.raises(SpecificationError, match=rf"calls the function '{function}', which formulas do not.*{remedy}"):
+        MixedModel(f"y ~ {term}")
+
+
+@pytest.mark.parametrize("term", ["np.sqrt(t)", "Q('t')", "t.abs()", "C(arm, contr.treatment('b'))", "log(`t`)"])
+def test_known_functions_pass(term):
+    assert formula.covariates(formula.parse(f"y ~ {term}")) <= {"t", "arm"}
 
 
 def test_spline_beyond_its_knots():

@@ -1,0 +1,175 @@
+"""What is timed. Each task takes the number of runs, and gives a row for each of its cases."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import optdesign as od
+from benchmarks.timing import Timing, timed
+from optdesign.optimize import interior, semidefinite
+from optdesign.optimize.problem import Problem, make_problem
+
+ROOT = Path(__file__).resolve().parents[1]
+CRITERIA = {"D": od.DOptimality(), "A": od.AOptimality(), "c": od.COptimality({"x": 1.0})}
+SIGMA = [[0.5, 0.1], [0.1, 0.25]]
+#: Quadrature nodes per random effect of the semidefinite program, squared in all; its time grows steeply with them.
+REFERENCE_NODES = {"D": 7, "A": 5, "c": 5}
+
+
+def _asked(points: int, criterion: str) -> dict[str, Any]:
+    """Poisson counts with a random intercept and slope: units at 10, observations at 1, for 1,000."""
+    return {
+        "model": od.MixedModel("y ~ x + I(x**2) + (1 + x | g)", family="poisson"),
+        "nominal": od.NominalValues([0.5, -0.3, 0.2], {"g": SIGMA}),
+        "space": od.DesignSpace(od.Nested("g"), od.Candidates.grid(x=np.linspace(-1, 1, points)), replicates=(2, 60)),
+        "criterion": CRITERIA[criterion],
+        "cost": od.Cost({"g": 10.0}, 1.0),
+        "budget": 1000.0,
+        "order": "two-term",
+    }
+
+
+def optimiser(runs: int) -> list[Timing]:
+    """Default optimiser, rounding to whole numbers included."""
+    return [_optimised(points, criterion, runs) for points in (201, 10_001) for criterion in CRITERIA]
+
+
+def _optimised(points: int, criterion: str, runs: int) -> Timing:
+    seconds, best = timed(lambda: od.optimize(**_asked(points, criterion)), runs)
+    nodes = make_problem(**_asked(points, criterion)).nodes ** 2
+    found = f"efficiency >= {_floored(best.certificate.efficiency_bound)}"
+    return Timing("optimize", f"{criterion}, {points:,} candidates, {nodes} nodes", seconds, found)
+
+
+def _floored(bound: float) -> float:
+    return float(np.floor(bound * 1e8) / 1e8)
+
+
+def reference(runs: int) -> list[Timing]:
+    """Semidefinite program on 21 candidates, and the default algorithm on the same problem (minutes)."""
+    return [timing for criterion in CRITERIA for timing in _both(criterion, runs)]
+
+
+def _both(criterion: str, runs: int) -> list[Timing]:
+    nodes = REFERENCE_NODES[criterion]
+    small, problem = (replace(make_problem(**_asked(21, criterion)), nodes=n) for n in (3, nodes))
+    fast, found = timed(lambda: interior.solve(_fresh(problem)), runs)
+    slow, proof = timed(lambda: semidefinite.solve(_fresh(problem)), 3, lambda: semidefinite.solve(small))
+    case = f"{criterion}, 21 candidates, {nodes**2} nodes"
+    gap = np.log(problem.most(found.gain)[0])
+    return [
+        Timing("interior-point", case, fast, f"efficiency >= {_floored(float(np.exp(-gap)))}"),
+        Timing("semidefinite", case, slow, f"criterion difference {_criterion(problem, proof, found):.1e}"),
+    ]
+
+
+def _fresh(problem: Problem) -> Problem:
+    """The same problem without what it has computed so far."""
+    return replace(problem)
+
+
+def _criterion(problem: Problem, one: interior.Iterate, other: interior.Iterate) -> float:
+    """Difference of two criterion values: of log-determinants, or of the logarithms of traces."""
+    return (one.loss - other.loss) * (problem.criterion.size if problem.criterion.determinant else 1)
+
+
+FACTORS = "a + b + c + a:b + a:c + b:c + I(a**2) + I(b**2) + I(c**2)"
+
+
+def three_factors(runs: int) -> list[Timing]:
+    """Quadratic in three factors on 9,261 points, without random effects."""
+    seconds, best = timed(_three_factors, runs)
+    value = -best.value - 10 * np.log(1000.0)
+    found = f"log det M {value:.6f}, efficiency >= {_floored(best.certificate.efficiency_bound)}"
+    return [Timing("optimize", "D, 3-factor quadratic, 9,261 candidates", seconds, found)]
+
+
+def _three_factors() -> od.OptimalDesign:
+    axis = np.linspace(-1, 1, 21)
+    space = od.DesignSpace(None, od.Candidates.grid(a=axis, b=axis, c=axis))
+    model, nominal = od.MixedModel(f"y ~ {FACTORS}"), od.NominalValues([0.0] * 10)
+    return od.optimize(model, nominal, space, od.DOptimality(), od.Cost(observation=1.0), 1000.0)
+
+
+def three_factors_against_cvxpy(runs: int) -> list[Timing]:
+    """Quadratic in three factors on 9,261 points, and the log-determinant over the weights given to cvxpy."""
+    (ours,) = three_factors(runs)
+    seconds, value = timed(_three_factors_by_cvxpy, max(3, runs // 2))
+    theirs = Timing("cvxpy, SCS", ours.case.removeprefix("D, "), seconds)
+    ratio = f"log det M {value:.6f}, {theirs.median / ours.median:.2f} times as long as optimize"
+    return [ours, replace(theirs, result=ratio)]
+
+
+def _three_factors_by_cvxpy() -> float:
+    """The value at the weights found, scaled to sum to one; solver and tolerance are cvxpy's usual ones."""
+    import cvxpy as cp
+
+    axis = np.linspace(-1, 1, 21)
+    a, b, c = (v.ravel() for v in np.meshgrid(axis, axis, axis, indexing="ij"))
+    X = np.column_stack([np.ones_like(a), a, b, c, a * b, a * c, b * c, a**2, b**2, c**2])
+    products = (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)
+    weights = cp.Variable(len(X), nonneg=True)
+    information = cp.reshape(products.T @ weights, (10, 10), order="C")
+    cp.Problem(cp.Maximize(cp.log_det(information)), [cp.sum(weights) == 1]).solve(solver=cp.SCS)
+    w = np.maximum(np.asarray(weights.value), 0.0)
+    return float(np.linalg.slogdet(X.T @ (X * (w / w.sum())[:, None]))[1])
+
+
+def covariances(runs: int) -> list[Timing]:
+    """Two-term covariance, with one and with two random effects: new objects each time, then the same ones."""
+    cases = {"scalar U": ("(1 | g)", 0.5), "two-dimensional U": ("(1 + x | g)", SIGMA)}
+    return [timing for name, case in cases.items() for timing in _covariance(name, *case, runs)]
+
+
+def _covariance(name: str, random: str, sigma: Any, runs: int) -> list[Timing]:
+    def asked() -> tuple[Any, ...]:
+        design = od.Design(
+            od.Nested("g"), counts={"g": 60}, replicates=20, measure=od.Measure.grid(x=np.linspace(-1, 1, 21))
+        )
+        return od.MixedModel(f"y ~ x + {random}", "poisson"), od.NominalValues([0.5, -0.3], {"g": sigma}), design
+
+    once = asked()
+    first, _ = timed(lambda: od.covariance(*asked()), 4 * runs)
+    again, cov = timed(lambda: od.covariance(*once), 4 * runs)
+    errors = "standard errors " + ", ".join(f"{e:.6f}" for e in cov.standard_errors)
+    return [
+        Timing("covariance, first call", f"{name}, 21 points", first, errors),
+        Timing("covariance, repeated", f"{name}, 21 points", again, errors),
+    ]
+
+
+def cold_starts(runs: int) -> list[Timing]:
+    """Fresh interpreters: the bare one, the import, the command's help, and each study to its report."""
+    cases = {
+        "python, nothing imported": ["-c", "pass"],
+        "import optdesign": ["-c", "import optdesign"],
+        "optdesign --help": ["-m", "optdesign.cli", "--help"],
+    }
+    rows = [
+        Timing("cold start", case, timed(lambda a=arguments: _python(a), runs)[0]) for case, arguments in cases.items()
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for study in sorted((ROOT / "studies").glob("*/study.toml")):
+            out = str(Path(folder, study.parent.name))
+            arguments = ["-m", "optdesign.cli", "run", str(study), "--out", out]
+            seconds, _ = timed(lambda a=arguments: _python(a), runs)
+            rows.append(Timing("cold start", f"optdesign run studies/{study.parent.name} --out", seconds))
+    return rows
+
+
+def _python(arguments: list[str]) -> None:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, *arguments]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path})
+
+
+ALL = (cold_starts, covariances, optimiser, three_factors_against_cvxpy, reference)
+QUICK = (cold_starts, covariances, optimiser, three_factors)

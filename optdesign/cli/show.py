@@ -1,0 +1,94 @@
+"""A plan on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from optdesign.study import StudyResult, telling
+from optdesign.study.words import money, plural, schedule, values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def show(result: StudyResult, out: Path | None) -> None:
+    """Print a plan: tables, then sentences."""
+    console = Console(highlight=False)
+    for title, table in tables(result).items():
+        console.print(Text(title, style="bold"))
+        console.print(table, Text())
+    for text in (telling.summary(result), telling.proof_of(result)):
+        console.print(Text(f"{text}\n"))
+    for warning in result.warnings:
+        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+    where = f"The report is {out / 'index.html'}." if out else "For a report with figures, add: --out DIR"
+    console.print(Text(where, style="green"), soft_wrap=True)
+
+
+def tables(result: StudyResult) -> dict[str, Table]:
+    """The tables of a plan by their titles."""
+    study, spend = result.study, result.best.rounded.spend
+    amount = f"{money(spend, study.currency)} of {money(result.best.budget, study.currency)}"
+    found = {
+        f"{study.title}\nThe plan, for {amount}": plan_table(result),
+        "Standard errors by order of the covariance": precision_table(result.precision),
+    }
+    if (test := study.tables.test) is not None:
+        title = f"Power of the {test.alternative} test of {test.coefficient} = {test.null:g} at level {test.alpha:g}"
+        found[title] = power_table(result)
+    return found
+
+
+def _table() -> Table:
+    return Table(show_edge=False, pad_edge=False)
+
+
+def plan_table(result: StudyResult) -> Table:
+    """A row for each group of units."""
+    study = result.study
+    table = _table()
+    groups = result.plan_json()["groups"]
+    several = any(group["at"] for group in groups)
+    nested = study.factor is not None
+    table.add_column("group")
+    if several:
+        table.add_column(study.unit)
+    for name in [plural(study.unit), f"{plural(study.observation)} each"] if nested else [plural(study.observation)]:
+        table.add_column(name, justify="right")
+    if any(schedule(group["points"]) for group in groups):
+        table.add_column("at")
+    for number, group in enumerate(groups, start=1):
+        table.add_row(*_cells(number, group, several, nested)[: len(table.columns)])
+    return table
+
+
+def _cells(number: int, group: dict[str, Any], several: bool, nested: bool) -> list[Text]:
+    kind = [values(group["at"])] if several else []
+    sizes = [group["units"], group["replicates"]] if nested else [group["replicates"]]
+    cells = [str(number), *kind, *(f"{size:,}" for size in sizes), schedule(group["points"])]
+    return [Text(cell) for cell in cells]
+
+
+def precision_table(precision: pd.DataFrame) -> Table:
+    """Standard errors by order, and what the second term adds."""
+    table = _table()
+    table.add_column("coefficient")
+    for name in precision:
+        table.add_column("two-term / leading" if name == "ratio" else str(name), justify="right")
+    for name, row in zip(precision.index, precision.to_numpy(), strict=True):
+        table.add_row(Text(str(name)), *(f"{value:.4g}" for value in row))
+    return table
+
+
+def power_table(result: StudyResult) -> Table:
+    """Power by order."""
+    table = _table()
+    for order in result.power:
+        table.add_column(order, justify="right")
+    table.add_row(*(f"{value:.4f}" for value in result.power.values()))
+    return table

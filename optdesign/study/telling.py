@@ -1,0 +1,294 @@
+"""What a study asks for, and what its plan says, in sentences: for the terminal, the report and ``plan.json`` alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from optdesign.study.words import (
+    at_most_better,
+    counted,
+    hypothesis,
+    joined,
+    money,
+    number,
+    percent,
+    plural,
+    probability,
+    proof,
+    sentence,
+    value,
+    values,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from optdesign.designs import Design, DesignSpace, Group
+    from optdesign.study.reading import Study
+    from optdesign.study.result import StudyResult
+    from optdesign.study.tables import Test
+
+#: Points of a unit's schedule that a sentence lists; more are left to the table.
+MOST_POINTS = 5
+#: Relative difference of standard errors, by orders that should agree, above which asymptotics are in doubt: a tenth
+#: of the variance.
+DOUBTFUL = math.sqrt(1.1) - 1.0
+#: Units below which the normal approximation to a test statistic is itself in doubt.
+FEW = 10
+
+NEGLECTED = {
+    "leading": "what the observations per unit add to the leading term is left out",
+    "two-term": "terms of order 1/(m n²) and 1/m² are neglected, in m units of n observations",
+    "averaged": "terms of order 1/(m n²) and 1/m² are neglected in part, in m units of n observations",
+    "exact": "nothing is neglected, for a Gaussian model with known variance components",
+}
+
+
+# What is asked --------------------------------------------------------------------------------------------------------
+
+
+def describe(study: Study, space: DesignSpace) -> Iterator[str]:
+    """What a study asks for, in sentences."""
+    tables = study.tables
+    link = study.model.link_function.name
+    yield f"Fitted will be {study.model.formula}, a {study.model.family} response with {link} link."
+    source = tables.nominal.from_pilot
+    yield "Nominal values are " + (f"fitted from {source}." if source else "stated in the study file.")
+    yield from _choices(study, space)
+    goal = tables.goal
+    kind = goal.criterion if isinstance(goal.criterion, str) else goal.criterion.kind
+    yield (
+        f"Wanted is the {kind}-optimal design that {money(goal.budget, study.currency)} buys, by the {goal.order} "
+        "covariance."
+    )
+    if tables.test is not None:
+        aim = f" with power {tables.test.power:g}" if tables.test.power else ""
+        yield f"It will test {tables.test.coefficient} ({tables.test.alternative}, level {tables.test.alpha:g}){aim}."
+
+
+def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
+    points = space.candidates.points
+    for name in points:
+        level = f"per {study.unit}" if name in space.levels else f"per {study.observation}"
+        distinct = list(dict.fromkeys(points[name].tolist()))
+        shown = ", ".join(value(v) for v in distinct) if len(distinct) <= 8 else f"{len(distinct)} values"
+        between = "" if len(distinct) <= 8 else f" from {value(min(distinct))} to {value(max(distinct))}"
+        yield f"Chosen {level} is {name}: {shown}{between}."
+    if study.factor is not None:
+        yield f"Chosen is the number of {plural(study.unit)}, {_range(space.count_bounds(study.factor))}."
+    per = f" per {study.unit}" if study.factor else ""
+    yield f"Chosen is the number of {plural(study.observation)}{per}, {_range(space.replicate_bounds)}."
+    if space.observed is not None:
+        names = ", ".join(map(str, space.observed.points))
+        yield f"Observed, not chosen, is {names}, with {len(space.observed.points)} different values in its law."
+    for share in space.constraints:
+        yield f"The share with {share.condition} is between {share.at_least:g} and {share.at_most:g}."
+
+
+def _range(bounds: tuple[float, float]) -> str:
+    low, high = bounds
+    if low == high:
+        return f"fixed at {low:g}"
+    return f"{low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
+
+
+# The plan -------------------------------------------------------------------------------------------------------------
+
+
+def summary(result: StudyResult) -> str:
+    """The plan, what it costs, what it buys, what it rests on, and that nothing better exists."""
+    best, study = result.best, result.study
+    names = (study.unit, study.observation)
+    amount = f"{money(best.rounded.spend, '')} of {money(best.budget, study.currency)}"
+    return sentence(
+        [
+            f"{plan(best.rounded.design, *names)}: {totals(best.rounded.design, *names)}, {amount}",
+            precision(result.precision, best.order, coefficient_of_interest(result)),
+            power(result),
+            f"This assumes {_belief(result)}",
+            at_most_better(best.rounded.efficiency_bound),
+        ]
+    )
+
+
+def coefficient_of_interest(result: StudyResult) -> str | None:
+    """The coefficient that is tested, or the only one that the criterion is about."""
+    from optdesign.criteria import COptimality
+
+    best, test = result.best, result.study.tables.test
+    if test is not None:
+        name = test.coefficient
+    elif isinstance(best.criterion, COptimality) and len(best.criterion.combination) == 1:
+        (name,) = best.criterion.combination
+    else:
+        return None
+    return best.covariance.names[best.covariance.position(name)]
+
+
+def size(result: StudyResult) -> tuple[float, str]:
+    """Units of the plan, or observations where there are no units, and the word for one."""
+    design, study = result.best.rounded.design, result.study
+    return (design.units, study.unit) if design.layout else (design.observations, study.observation)
+
+
+def power(result: StudyResult) -> str:
+    """Power of the plan, and how many units the wanted power needs; empty without a test."""
+    test, order = result.study.tables.test, result.best.order
+    if test is None or not result.power:
+        return ""
+    truth = result.nominal_value(test.coefficient)
+    reached = (
+        f"If the true value is {number(truth)}, {_hypothesis(test)} has a power of "
+        f"{probability(result.power[order])} ({order} order)"
+    )
+    return sentence([reached, _needed(result, test.power)])
+
+
+def _needed(result: StudyResult, wanted: float | None) -> str:
+    if result.needed is None or wanted is None:
+        return ""
+    planned, word = size(result)
+    more = result.needed.count - planned
+    than = f"{number(abs(more))} {'more' if more > 0 else 'fewer'} than planned" if more else "as planned"
+    enough = f"{counted(result.needed.count, word)} in the same proportions give {100 * wanted:g} % ({than})"
+    return f"{enough}; a test on so few may not hold its level" if result.needed.count < FEW else enough
+
+
+def _hypothesis(test: Test) -> str:
+    return hypothesis(test.coefficient, test.null, test.alternative, test.alpha)
+
+
+def _belief(result: StudyResult) -> str:
+    pilot = result.study.tables.nominal.from_pilot
+    source = f"those of the pilot {pilot}" if result.fit is not None else "those stated in the study file"
+    return f"that {result.best.model.formula} will be fitted, with effects and variances like {source}"
+
+
+def plan(design: Design, unit: str, observation: str) -> str:
+    """What to do: how many of each kind of unit, with how many observations, where."""
+    if design.layout is None:
+        where = "".join(_where(g, g.count) for g in design.groups)
+        return f"Make {counted(design.observations, observation)}{where}"
+    nouns = [unit, *[""] * (len(design.groups) - 1)]
+    return f"Enrol {joined([_group(g, noun, observation) for g, noun in zip(design.groups, nouns, strict=True)])}"
+
+
+def _group(group: Group, noun: str, observation: str) -> str:
+    who = counted(group.count, noun) if noun else number(group.count)
+    kind = f" ({values(group.at)})" if group.at else ""
+    each = " each" if group.count != 1 else ""
+    return f"{who}{kind} with {counted(group.replicates, observation)}{each}{_where(group, 1.0)}"
+
+
+def _where(group: Group, units: float) -> str:
+    points = group.measure.points
+    if points.shape[1] == 0:
+        return ""
+    if len(points) > MOST_POINTS:
+        return f" at {len(points)} points"
+    times = units * group.replicates * group.measure.weights
+    parts = [values(dict(zip(points.columns, row, strict=True))) for row in points.itertuples(index=False)]
+    if len(parts) == 1:
+        return f" at {parts[0]}"
+    if np.allclose(times, 1.0):
+        return f" ({'; '.join(parts)})"
+    return f" ({', '.join(f'{number(k)} at {p}' for k, p in zip(times, parts, strict=True))})"
+
+
+def totals(design: Design, unit: str, observation: str) -> str:
+    """``78 patients, 384 visits``."""
+    observations = counted(design.observations, observation)
+    return f"{counted(design.units, unit)}, {observations}" if design.layout else observations
+
+
+def precision(frame: pd.DataFrame, order: str, coefficient: str | None) -> str:
+    """The standard error of the coefficient of interest, or of all of them."""
+    errors = {str(name): number(float(se)) for name, se in frame[order].items()}
+    if coefficient is not None:
+        error = errors[coefficient]
+        return f"The coefficient {coefficient} is then estimated with a standard error of {error} ({order} order)"
+    parts = [f"{se} for {name}" for name, se in errors.items()]
+    return f"The standard errors ({order} order) are then {joined(parts)}"
+
+
+# What it rests on -----------------------------------------------------------------------------------------------------
+
+
+def regime(result: StudyResult) -> str:
+    """What the orders say about the asymptotics, for the coefficient of interest or the worst one."""
+    ratios = result.precision["ratio"].astype(float)
+    name = coefficient_of_interest(result) or str(ratios.fillna(float("inf")).idxmax())
+    errors = result.precision.astype(float).to_dict(orient="index")[name]
+    return asymptotics({str(column): error for column, error in errors.items()}, name)
+
+
+def asymptotics(errors: Mapping[str, float], coefficient: str) -> str:
+    """What the standard errors of a coefficient by each order say about the asymptotics."""
+    first = f"The finite number of observations per unit changes the standard error of {coefficient} by a factor of "
+    first += f"{number(errors['ratio'])}, from the leading order, which a calculation that counts only units gives, to "
+    first += "the two-term order"
+    other = "exact" if "exact" in errors else "averaged"
+    if other not in errors:
+        return sentence([first])
+    apart = abs(errors[other] / errors["two-term"] - 1.0)
+    second = f"The {other} order differs from the two-term order by {percent(apart, 1)}"
+    if apart <= DOUBTFUL:
+        return sentence([first, f"{second}: the asymptotics hold at this size"])
+    return sentence([first, f"{second}: the asymptotics are doubtful at this size, so check the plan by simulation"])
+
+
+def proof_of(result: StudyResult) -> str:
+    """What is proved about the plan."""
+    return proof(result.best.certificate.efficiency_bound, result.best.rounded.efficiency_bound)
+
+
+def equivalence(result: StudyResult) -> str:
+    """Why it is proved: the equivalence theorem in words."""
+    study = result.study
+    further = f", or on one more {study.unit}," if study.factor else ""
+    return (
+        f"Money spent on any candidate point{further} gains no more than the same money spent on what the design "
+        "already uses: the ratio of sensitivity to price, which budget and bounds set, is nowhere above one, and one "
+        "on everything in the design. By the equivalence theorem that is the proof."
+    )
+
+
+def nominal_source(result: StudyResult) -> str:
+    """Where the nominal values come from."""
+    fit, pilot = result.fit, result.study.tables.nominal.from_pilot
+    if fit is None:
+        return "The nominal values are stated in the study file."
+    sizes = joined([f"{n:,} levels of {f}" for f, n in fit.units.items()] or ["no grouping factor"])
+    return (
+        f"The nominal values are the maximum likelihood estimates from the pilot data {pilot}: "
+        f"{counted(fit.observations, 'observation')}, {sizes}."
+    )
+
+
+def assumptions(result: StudyResult) -> list[str]:
+    """What the plan rests on, one sentence each."""
+    best = result.best
+    model, space = best.model, best.space
+    said = [
+        f"The analysis fits {model.formula} ({model.family}, {model.link_function.name} link) by maximum likelihood.",
+        "The nominal values are true. The plan is best for them, and good for values close by.",
+        f"The plan is chosen by standard errors of the {best.order} order: {NEGLECTED[best.order]}.",
+        "Every unit gives all its observations: nobody drops out, and nothing is missing.",
+        "Prices are as stated, the same for the first unit and the last.",
+        f"The best design is the one with the smallest {best.criterion.label}.",
+    ]
+    if model.factors:
+        said.insert(2, "Random effects are normal, and independent between units.")
+    if space.observed is not None:
+        seen = joined([str(c) for c in space.observed.points])
+        said.append(f"{seen}: observed, not chosen; distributed in the study as stated, in every group alike.")
+    test = result.study.tables.test
+    if test is not None:
+        said.append(
+            f"The test is a Wald test: {hypothesis(test.coefficient, test.null, test.alternative, test.alpha)}."
+        )
+    return said
