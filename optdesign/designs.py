@@ -511,8 +511,10 @@ def _bounds(given: Bounds | float, what: str) -> Bounds:
         low, high = (float(v) for v in pair)
     except (TypeError, ValueError):
         raise SpecificationError(f"{what} must be a number or a pair (lowest, highest); got {given!r}.") from None
-    if not 0.0 <= low <= high or high == 0.0:
-        raise SpecificationError(f"{what} must satisfy 0 ≤ lowest ≤ highest, highest > 0; got ({low:g}, {high:g}).")
+    if not 0.0 <= low <= high:
+        raise SpecificationError(f"{what} must satisfy 0 ≤ lowest ≤ highest; got ({low:g}, {high:g}).")
+    if high == 0.0:
+        raise SpecificationError(f"{what} allows none at all: raise its highest value above 0.")
     return low, high
 
 

@@ -197,7 +197,7 @@ def _used_rows(model: MixedModel, data: pd.DataFrame) -> tuple[pd.DataFrame, tup
     for name in set(used) & set(frame.select_dtypes("category")):
         frame[name] = frame[name].cat.remove_unused_categories()
     lost = len(data) - len(frame)
-    return frame, (f"{lost} of {len(data)} rows left out for missing values.",) if lost else ()
+    return frame, (f"{lost} of {len(data)} rows of the pilot left out for missing values.",) if lost else ()
 
 
 def _response_columns(model: MixedModel) -> frozenset[str]:

@@ -81,8 +81,8 @@ def _summands(text: str, formula: str) -> Iterator[str]:
         depth += (sign[0] in "([{") - (sign[0] in ")]}")
         if depth < 0:
             raise SpecificationError(
-                f"formula '{formula}': a bracket is closed that was never opened, after '{text[: sign.start()].strip()}'."
-                " Remove it, or open one before."
+                f"formula '{formula}': a bracket is closed that was never opened, after "
+                f"'{text[: sign.start()].strip()}'. Remove it, or open one before."
             )
         if sign[0] == "+" and depth == 0:
             yield from _piece(text[start : sign.start()])
@@ -334,8 +334,11 @@ def _materialise(text: str, source: Any, frame: pd.DataFrame) -> Any:
         try:
             return source.get_model_matrix(frame, na_action="ignore")
         except DataMismatchWarning as mismatch:
+            unknown = re.findall(r"\{(.*?)\}", str(mismatch))
             raise SpecificationError(
-                f"'{text}': {mismatch} Known levels are those of the data that the nominal values refer to."
+                f"'{text}' is asked for a level that it does not know: {', '.join(unknown) or mismatch}. Known levels "
+                "are those of the data that the nominal values refer to, such as a pilot. Leave it out, or state "
+                "nominal values."
             ) from None
         except (FormulaicError, ValueError, TypeError, ArithmeticError) as error:
             raise SpecificationError(f"'{text}' cannot be evaluated: {_plain(error)}") from None

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from optdesign.designs import Design, Group
 from optdesign.optimize import Certificate
@@ -46,6 +46,8 @@ LEGEND_WIDTH = 66
 #: Efficiencies at which contours are drawn, those of interest closer together.
 EFFICIENCY_LEVELS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 
+#: Ratio of the largest to the smallest number of units above which their axis is logarithmic.
+WIDE = 30
 #: Where along the replicates contours carry their labels: away from the optimum, where the budget's limit crosses.
 LABEL_AT = 0.14
 
@@ -374,6 +376,11 @@ def power_curves(
             at = float(np.interp(planned, line["units"], line["power"]))
             ax.plot([planned], [at], "o", color=style["color"], markersize=7, zorder=3)
     _legend(ax, [*handles, *_goals(ax, planned, wanted)])
+    if frame["units"].max() > WIDE * frame["units"].min():
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.minorticks_off()
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.set_ylim(0.0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     return ax

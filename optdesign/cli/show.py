@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from optdesign.study import StudyResult, telling
-from optdesign.study.words import money, plural, schedule, values
+from optdesign.study.words import hypothesis, money, plural, schedule, values
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from optdesign.report.tables import Table as Texts
 
 
 def show(result: StudyResult, out: Path | None) -> None:
@@ -32,15 +32,18 @@ def show(result: StudyResult, out: Path | None) -> None:
 
 def tables(result: StudyResult) -> dict[str, Table]:
     """The tables of a plan by their titles."""
+    from optdesign.report import tables as texts
+
     study, spend = result.study, result.best.rounded.spend
     amount = f"{money(spend, study.currency)} of {money(result.best.budget, study.currency)}"
+    precision = texts.precision(result)
     found = {
         f"{study.title}\nThe plan, for {amount}": plan_table(result),
-        "Standard errors by order of the covariance": precision_table(result.precision),
+        precision.caption: numbers_table(precision),
     }
     if (test := study.tables.test) is not None:
-        title = f"Power of the {test.alternative} test of {test.coefficient} = {test.null:g} at level {test.alpha:g}"
-        found[title] = power_table(result)
+        tested = hypothesis(test.coefficient, test.null, test.alternative, test.alpha)
+        found[f"Power of {tested}"] = numbers_table(texts.power(result))
     return found
 
 
@@ -61,7 +64,7 @@ def plan_table(result: StudyResult) -> Table:
     for name in [plural(study.unit), f"{plural(study.observation)} each"] if nested else [plural(study.observation)]:
         table.add_column(name, justify="right")
     if any(schedule(group["points"]) for group in groups):
-        table.add_column("at")
+        table.add_column("at", overflow="fold")
     for number, group in enumerate(groups, start=1):
         table.add_row(*_cells(number, group, several, nested)[: len(table.columns)])
     return table
@@ -74,21 +77,11 @@ def _cells(number: int, group: dict[str, Any], several: bool, nested: bool) -> l
     return [Text(cell) for cell in cells]
 
 
-def precision_table(precision: pd.DataFrame) -> Table:
-    """Standard errors by order, and what the second term adds."""
+def numbers_table(texts: Texts) -> Table:
+    """A table of the report: a row begins with its name, which is shown in full, and goes on with numbers."""
     table = _table()
-    table.add_column("coefficient")
-    for name in precision:
-        table.add_column("two-term / leading" if name == "ratio" else str(name), justify="right")
-    for name, row in zip(precision.index, precision.to_numpy(), strict=True):
-        table.add_row(Text(str(name)), *(f"{value:.4g}" for value in row))
-    return table
-
-
-def power_table(result: StudyResult) -> Table:
-    """Power by order."""
-    table = _table()
-    for order in result.power:
-        table.add_column(order, justify="right")
-    table.add_row(*(f"{value:.4f}" for value in result.power.values()))
+    for at, name in enumerate(texts.header):
+        table.add_column(name, justify="left" if at < texts.text else "right", overflow="fold", no_wrap=at > 0)
+    for row in texts.rows:
+        table.add_row(*map(Text, row))
     return table

@@ -38,7 +38,7 @@ def _contents(result: StudyResult) -> dict[str, Any]:
         "warnings": list(dict.fromkeys((*result.warnings, *best.warnings))),
         "plan": tables.plan(design, *names),
         "money": tables.money(best, *names, study.currency),
-        "precision": tables.precision(result.precision),
+        "precision": tables.precision(result),
         "regime": telling.regime(result),
         "power": tables.power(result) if result.power else None,
         "power_text": telling.power(result),

@@ -74,8 +74,12 @@ def money(best: OptimalDesign, unit: str, observation: str, currency: str) -> Ta
     return Table(f"Money{f', in {currency}' if currency else ''}", header, rows, total=True)
 
 
-def precision(frame: pd.DataFrame) -> Table:
-    """Standard errors by order, and their ratio."""
+def precision(result: StudyResult) -> Table:
+    """Standard errors by order, and their ratio; without random effects one column, because all orders are the same."""
+    if not result.best.model.factors:
+        header, frame = ["Coefficient", "Standard error"], result.precision[[result.best.order]]
+        return Table("Standard errors at the plan", header, _numbers(frame))
+    frame = result.precision
     header = ["two-term / leading" if c == "ratio" else str(c) for c in frame]
     caption = "Standard errors at the plan, by order of the covariance"
     return Table(caption, ["Coefficient", *header], _numbers(frame))
@@ -89,7 +93,9 @@ def _numbers(frame: pd.DataFrame) -> list[list[str]]:
 
 
 def power(result: StudyResult) -> Table:
-    """Power at the plan by each order."""
+    """Power at the plan by each order; once without random effects."""
+    if not result.best.model.factors:
+        return Table("Power of the plan", ["Power"], [[words.probability(result.power[result.best.order])]])
     rows = [[order, words.probability(value)] for order, value in result.power.items()]
     return Table("Power of the plan", ["Order", "Power"], rows)
 

@@ -423,12 +423,17 @@ def _column_problems(study: Study, files: _Files) -> Iterator[Problem]:
     if both:
         yield ("space", "observed"), f"{listed(both)} cannot be both chosen and observed: leave it out of one."
     for keys, name in _uses(study):
-        if name not in known:
+        if name not in known and not (keys == ("model", "formula") and _is_reported(name, files.pilot)):
             yield (
                 keys,
                 f"uses the column '{name}', which [space] neither offers as candidates nor lists as observed; it has "
                 f"{listed(known)}.{nearest(name, known)}",
             )
+
+
+def _is_reported(name: str, pilot: list[str] | None) -> bool:
+    """Whether the pilot lacks the column too, which is said already."""
+    return bool(pilot) and name not in (pilot or ())
 
 
 def _uses(study: Study) -> Iterator[tuple[Keys, str]]:

@@ -32,7 +32,7 @@ from optdesign.optimize.profile import budget_line, criterion_surface
 from optdesign.study.building import cost_of, criterion_of, placed, read_frame, space_of, test_of
 from optdesign.study.reading import Study
 from optdesign.study.result import StudyResult
-from optdesign.study.words import plural
+from optdesign.study.words import money, plural
 
 if TYPE_CHECKING:
     from optdesign.costs import Cost
@@ -77,7 +77,7 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
         tested = _Tested.of(question, best, _orders(precision))
         progress("looking around the optimum")
         line, surface = _around(best)
-    notes = [*best.warnings, *(question.fit.notes if question.fit else ())]
+    notes = [*best.warnings, *(question.fit.notes if question.fit else ()), *_unspent(question, best)]
     # Most regime warnings are in best.warnings already, word for word.
     notes += [text for text in regime if not any(text in note for note in notes)]
     return StudyResult(
@@ -93,6 +93,17 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
         tuple(dict.fromkeys([*notes, *tested.notes])),
         time.perf_counter() - start,
     )
+
+
+def _unspent(question: Question, best: OptimalDesign) -> Iterator[str]:
+    """A note where it is the bounds that limit the design, and not the budget."""
+    left = best.budget - best.spend
+    if left > 0.001 * best.budget:
+        currency = question.study.currency
+        yield (
+            f"The bounds leave {money(round(left), currency)} of {money(best.budget, currency)} unspent: raise the "
+            "highest counts or replicates to use it, or lower the budget."
+        )
 
 
 def _orders(precision: pd.DataFrame) -> list[str]:
@@ -137,6 +148,8 @@ def _check_names(question: Question) -> None:
     nominal = question.nominal.referring_to(region)
     with placed(study, "model", "formula"):
         encoding = formulas.learn(model.parsed, region if nominal.reference is None else nominal.reference)
+    with placed(study, "space", "candidates"):
+        encoding.fixed_columns(region)
     with placed(study, "nominal", "beta"):
         nominal.beta_vector(encoding)
     for factor in model.factors:
@@ -250,8 +263,8 @@ def _remedy(question: Question, needed: SampleSize) -> str:
     """What would reach the power wanted."""
     study = question.study
     what = plural(study.unit if study.factor else study.observation)
-    money = f"{needed.design.spend(question.cost):,.0f} {study.currency}".strip()
-    return f"{needed.count} {what} in the plan's proportions reach it, for about {money}."
+    price = money(round(needed.design.spend(question.cost)), study.currency)
+    return f"{needed.count:,} {what} in the plan's proportions reach it, for about {price}."
 
 
 def _counts(best: OptimalDesign, test: WaldTest, needed: SampleSize | None) -> list[float]:

@@ -25,15 +25,13 @@ from optdesign.study.words import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from optdesign.designs import Design, DesignSpace, Group
     from optdesign.study.reading import Study
     from optdesign.study.result import StudyResult
     from optdesign.study.tables import Test
 
-#: Points of a unit's schedule that a sentence lists; more are left to the table.
-MOST_POINTS = 5
+#: Points of a unit's schedule that a sentence lists, of one covariate or of several; more are left to the table.
+MOST_VALUES, MOST_POINTS = 12, 5
 #: Relative difference of standard errors, by orders that should agree, above which asymptotics are in doubt: a tenth
 #: of the variance.
 DOUBTFUL = math.sqrt(1.1) - 1.0
@@ -107,7 +105,7 @@ def summary(result: StudyResult) -> str:
     return sentence(
         [
             f"{plan(best.rounded.design, *names)}: {totals(best.rounded.design, *names)}, {amount}",
-            precision(result.precision, best.order, coefficient_of_interest(result)),
+            precision(result, coefficient_of_interest(result)),
             power(result),
             f"This assumes {_belief(result)}",
             at_most_better(best.rounded.efficiency_bound),
@@ -137,13 +135,13 @@ def size(result: StudyResult) -> tuple[float, str]:
 
 def power(result: StudyResult) -> str:
     """Power of the plan, and how many units the wanted power needs; empty without a test."""
-    test, order = result.study.tables.test, result.best.order
+    test = result.study.tables.test
     if test is None or not result.power:
         return ""
     truth = result.nominal_value(test.coefficient)
     reached = (
         f"If the true value is {number(truth)}, {_hypothesis(test)} has a power of "
-        f"{probability(result.power[order])} ({order} order)"
+        f"{probability(result.power[result.best.order])}{_by_order(result)}"
     )
     return sentence([reached, _needed(result, test.power)])
 
@@ -186,17 +184,22 @@ def _group(group: Group, noun: str, observation: str) -> str:
 
 def _where(group: Group, units: float) -> str:
     points = group.measure.points
+    single = points.shape[1] == 1
     if points.shape[1] == 0:
         return ""
-    if len(points) > MOST_POINTS:
+    if len(points) > (MOST_VALUES if single else MOST_POINTS):
         return f" at {len(points)} points"
     times = units * group.replicates * group.measure.weights
     parts = [values(dict(zip(points.columns, row, strict=True))) for row in points.itertuples(index=False)]
     if len(parts) == 1:
         return f" at {parts[0]}"
     if np.allclose(times, 1.0):
-        return f" ({'; '.join(parts)})"
-    return f" ({', '.join(f'{number(k)} at {p}' for k, p in zip(times, parts, strict=True))})"
+        return (
+            f" ({points.columns[0]} = {', '.join(map(value, points.iloc[:, 0]))})"
+            if single
+            else f" ({'; '.join(parts)})"
+        )
+    return f" ({(', ' if single else '; ').join(f'{number(k)} at {p}' for k, p in zip(times, parts, strict=True))})"
 
 
 def totals(design: Design, unit: str, observation: str) -> str:
@@ -205,14 +208,19 @@ def totals(design: Design, unit: str, observation: str) -> str:
     return f"{counted(design.units, unit)}, {observations}" if design.layout else observations
 
 
-def precision(frame: pd.DataFrame, order: str, coefficient: str | None) -> str:
+def precision(result: StudyResult, coefficient: str | None) -> str:
     """The standard error of the coefficient of interest, or of all of them."""
-    errors = {str(name): number(float(se)) for name, se in frame[order].items()}
+    order = _by_order(result)
+    errors = {str(name): number(float(se)) for name, se in result.precision[result.best.order].items()}
     if coefficient is not None:
-        error = errors[coefficient]
-        return f"The coefficient {coefficient} is then estimated with a standard error of {error} ({order} order)"
+        return f"The coefficient {coefficient} is then estimated with a standard error of {errors[coefficient]}{order}"
     parts = [f"{se} for {name}" for name, se in errors.items()]
-    return f"The standard errors ({order} order) are then {joined(parts)}"
+    return f"The standard errors{order} are then {joined(parts)}"
+
+
+def _by_order(result: StudyResult) -> str:
+    """Which order a number is of; without random effects all orders are the same."""
+    return f" ({result.best.order} order)" if result.best.model.factors else ""
 
 
 # What it rests on -----------------------------------------------------------------------------------------------------
@@ -220,6 +228,8 @@ def precision(frame: pd.DataFrame, order: str, coefficient: str | None) -> str:
 
 def regime(result: StudyResult) -> str:
     """What the orders say about the asymptotics, for the coefficient of interest or the worst one."""
+    if not result.best.model.factors:
+        return "Without random effects every order of the covariance is the same."
     ratios = result.precision["ratio"].astype(float)
     name = coefficient_of_interest(result) or str(ratios.fillna(float("inf")).idxmax())
     errors = result.precision.astype(float).to_dict(orient="index")[name]
@@ -273,16 +283,17 @@ def assumptions(result: StudyResult) -> list[str]:
     """What the plan rests on, one sentence each."""
     best = result.best
     model, space = best.model, best.space
+    whole = "Every unit gives all its observations: nobody drops out, and nothing is missing."
     said = [
         f"The analysis fits {model.formula} ({model.family}, {model.link_function.name} link) by maximum likelihood.",
         "The nominal values are true. The plan is best for them, and good for values close by.",
-        f"The plan is chosen by standard errors of the {best.order} order: {NEGLECTED[best.order]}.",
-        "Every unit gives all its observations: nobody drops out, and nothing is missing.",
+        whole if model.factors else "Every observation is made, and they are independent.",
         "Prices are as stated, the same for the first unit and the last.",
         f"The best design is the one with the smallest {best.criterion.label}.",
     ]
     if model.factors:
         said.insert(2, "Random effects are normal, and independent between units.")
+        said.insert(3, f"The plan is chosen by standard errors of the {best.order} order: {NEGLECTED[best.order]}.")
     if space.observed is not None:
         seen = joined([str(c) for c in space.observed.points])
         said.append(f"{seen}: observed, not chosen; distributed in the study as stated, in every group alike.")

@@ -125,9 +125,10 @@ def hypothesis(coefficient: str, null: float, alternative: str, alpha: float) ->
     """The test in words.
 
     >>> hypothesis("trt", 0, "less", 0.025)
-    'the one-sided test of trt = 0 (against less) at level 2.5 %'
+    'the one-sided test of trt = 0 (against trt < 0) at level 2.5 %'
     """
-    sides, against = ("two-sided", "") if alternative == "two-sided" else ("one-sided", f" (against {alternative})")
+    sign = {"less": "<", "greater": ">"}.get(alternative)
+    sides, against = ("one-sided", f" (against {coefficient} {sign} {value(null)})") if sign else ("two-sided", "")
     return f"the {sides} test of {coefficient} = {value(null)}{against} at level {100 * alpha:g} %"
 
 

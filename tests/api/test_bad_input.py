@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from optdesign.cli import app
+from optdesign.cli.commands import app
 
 STUDIES = Path(__file__).parents[2] / "studies"
 PILOT = (STUDIES / "epilepsy" / "epil.csv").read_text(encoding="utf-8")
@@ -208,6 +208,24 @@ def test_unknown_key_inside_a_list_of_tables(study):
     constraint = "[[space.constraints]]\ncondition = \"trt == 'placebo'\"\nat_leest = 0.3\n\n[cost]"
     path = study(("[cost]", constraint))
     refused(path, 2, "line 28, [space] constraints[1].at_leest: unknown key", "Did you mean 'at_least'?")
+
+
+def test_one_fault_is_said_once(study):
+    assert len(refused(study(("log(base/4)", "log(bas/4)")), 2).strip().splitlines()) == 1
+
+
+def test_function_that_is_misspelt(study):
+    refused(study(("log(base/4)", "lgo(base/4)")), 2, "line 6, [model] formula", "function 'lgo'", "mean 'log'?")
+
+
+def test_level_that_the_pilot_lacks(study):
+    path = study(('["placebo", "progabide"]', '["placebo", "progabide", "extra"]'))
+    refused(path, 2, "line 17, [space] candidates", "a level that it does not know: 'extra'")
+
+
+def test_nominal_values_named_as_in_the_formula(study):
+    path = study(*stated(('"log(base / 4)"', '"log(base/4)"')))
+    assert CliRunner().invoke(app, ["check", str(path)]).exit_code == 0
 
 
 def test_all_problems_are_listed_one_per_line(study):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import optdesign.cli
-from optdesign.cli import app
+import optdesign.cli.commands
+from optdesign.cli import MESSAGE
+from optdesign.cli.commands import app
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "studies" / "epilepsy" / "study.toml"
@@ -43,9 +45,9 @@ def printed():
 def test_run_prints_plan_precision_power_and_proof(printed):
     for words in (
         "The plan, for 150,000 EUR of 150,000 EUR",
-        "trt placebo",
+        "trt = placebo",
         "visits each",
-        "Standard errors by order of the covariance",
+        "Standard errors at the plan, by order of the covariance",
         "two-term / leading",
         "Power of the two-sided test of trt = 0",
         "Enrol",
@@ -140,7 +142,7 @@ def test_text_of_the_study_is_never_markup(tmp_path):
     assert "[/nope]" in invoke("run", tmp_path / "study.toml").stderr
 
 
-@pytest.mark.parametrize("where", ["optdesign.cli.run_study", "optdesign.report.page.render"])
+@pytest.mark.parametrize("where", ["optdesign.cli.commands.run_study", "optdesign.report.page.render"])
 def test_interruption_leaves_nothing_behind(tmp_path, monkeypatch, where):
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -150,6 +152,79 @@ def test_interruption_leaves_nothing_behind(tmp_path, monkeypatch, where):
     assert outcome.exit_code == 130
     assert "Interrupted" in outcome.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.6, 1.0, 1.4])
+def test_ctrl_c_is_one_line_whenever_it_comes(tmp_path, delay):
+    """During imports, the fit or the search."""
+    program = "from optdesign.cli import main; print(flush=True); main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "run", str(STUDY), "--out", str(tmp_path / "report")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+    )
+    process.stdout.readline()
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, f"{MESSAGE}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_somebody_else_is_refused_before_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("optdesign.cli.commands.run_study", None)
+    (tmp_path / "thesis.txt").write_text("all of it", encoding="utf-8")
+    outcome = invoke("run", STUDY, "--out", tmp_path)
+    assert outcome.exit_code == 2
+    assert "is not empty and holds no report" in outcome.stderr
+
+
+@pytest.mark.parametrize(("given", "used"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_one_thread_unless_asked_for_more(given, used):
+    program = """
+import os, sys
+from optdesign.cli import main
+assert "numpy" not in sys.modules
+sys.argv = ["optdesign", "--help"]
+try:
+    main()
+except SystemExit:
+    print("THREADS", os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"])
+"""
+    plain = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+        env={**plain, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **given},
+    )
+    assert f"THREADS {used} 1" in done.stdout, done.stderr
+
+
+def test_long_names_are_shown_in_full(tmp_path):
+    term = "C(treatment_of_the_patient, contr.treatment('placebo'))"
+    text = f"""
+[model]
+formula = "y ~ {term}"
+[nominal]
+beta = [0.0, 0.3, 0.6]
+[space.candidates]
+grid = {{ treatment_of_the_patient = ["placebo", "low", "high"] }}
+[cost]
+observation = 1
+[goal]
+criterion = "D"
+budget = 90
+"""
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    outcome = invoke("run", tmp_path / "study.toml")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "…" not in outcome.stdout
+    assert "two-term" not in outcome.stdout
 
 
 def test_interruption_keeps_an_earlier_report(tmp_path, monkeypatch):
@@ -220,5 +295,5 @@ def test_help_comes_at_once():
 
 
 def test_progress_is_for_people_watching(monkeypatch):
-    with optdesign.cli.progress() as stage:
+    with optdesign.cli.commands.progress() as stage:
         stage("this goes nowhere, because nobody is watching")

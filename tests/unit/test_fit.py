@@ -115,7 +115,7 @@ def test_rows_with_missing_values_are_left_out_with_a_note(counts):
     gaps["unused"] = np.nan
     model = od.MixedModel("events ~ x + (1 | unit)", family="poisson")
     pilot = od.fit(model, gaps)
-    assert pilot.notes == ("3 of 200 rows left out for missing values.",)
+    assert pilot.notes == ("3 of 200 rows of the pilot left out for missing values.",)
     np.testing.assert_array_equal(pilot.beta, od.fit(model, counts.drop(index=[3, 7, 50])).beta)
 
 
@@ -222,7 +222,7 @@ def test_wrong_data(change, message):
         ("poisson", {}, 0.5, r"is 0.5; a poisson .*wrong in 200 of 200 rows"),
         ("bernoulli", {}, 2, "is 2; a bernoulli response .*number of trials, here 1"),
         ("binomial", {"size": 4}, 5, "is 5; a binomial response .*number of trials, here 4"),
-        ("binomial", {"size": "none"}, 0, "number of trials, here 0"),
+        ("binomial", {"size": "none"}, 0, "positive numbers of trials; got 0"),
         ("binomial", {"size": "text"}, 0, "'text' is text.*size="),
         ("poisson", {"offset": "text"}, 0, "'text' is text.*offset="),
     ],

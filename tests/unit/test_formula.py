@@ -67,9 +67,13 @@ def test_brackets_must_close(text):
         formula.parse(text)
 
 
-@pytest.mark.parametrize(("text", "before"), [("y ~ x + (1 | g))", r"x \+ \(1 \| g\)"), ("y ~ x)", "x"), ("y ~ )x(", "")])
+@pytest.mark.parametrize(
+    ("text", "before"), [("y ~ x + (1 | g))", r"x \+ \(1 \| g\)"), ("y ~ x)", "x"), ("y ~ )x(", "")]
+)
 def test_brackets_must_open(text, before):
-    with pytest.raises(SpecificationError, match=rf"a bracket is closed that was never opened, after '{before}'\. Remove"):
+    with pytest.raises(
+        SpecificationError, match=rf"a bracket is closed that was never opened, after '{before}'\. Remove"
+    ):
         formula.parse(text)
 
 

@@ -186,6 +186,13 @@ def test_power_curves_leave_out_what_has_no_degrees_of_freedom(ax):
     assert labels(ax) == ["leading", "two-term"]
 
 
+def test_power_curves_over_a_wide_range_have_a_logarithmic_axis(ax):
+    units = np.geomspace(3, 3000, 10)
+    plotting.power_curves(ax, pd.DataFrame({"units": units, "order": "leading", "power": units / 3000}), 2000)
+    assert ax.get_xscale() == "log"
+    assert not len(ax.xaxis.get_minorticklocs())
+
+
 # Designs
 
 

@@ -8,7 +8,8 @@ import pytest
 from markupsafe import escape
 
 import optdesign as od
-from optdesign.report import figures, page, tables, words
+from optdesign.report import figures, tables
+from optdesign.study import telling, words
 
 STUDY = """
 [model]
@@ -205,7 +206,7 @@ def test_text_has_enough_contrast_in_light_and_dark(html):
 
 
 def test_the_summary_states_the_plan_and_what_it_rests_on(result):
-    text = page.summary(result)
+    text = telling.summary(result)
     design = result.best.rounded.design
     assert text.startswith(f"Enrol {design.groups[0].count:.0f} clinics (arm = a) with")
     assert f": {design.units:.0f} clinics, {design.observations:.0f} counts, " in text
@@ -217,7 +218,7 @@ def test_the_summary_states_the_plan_and_what_it_rests_on(result):
 
 
 def test_the_page_shows_nominal_values_assumptions_warnings_and_the_study(html, result):
-    for line in page.assumptions(result):
+    for line in telling.assumptions(result):
         assert str(escape(line)) in html
     assert "Random effects of clinic" in html
     assert "covariance = { clinic = 0.3 }" in html
@@ -382,17 +383,31 @@ def test_an_interruption_between_the_moves_keeps_the_old_report(result, one_figu
 
 
 def test_regime_says_when_the_asymptotics_are_doubtful():
-    fine = words.regime({"leading": 1.0, "two-term": 1.2, "averaged": 1.19, "ratio": 1.2}, "x")
+    fine = telling.asymptotics({"leading": 1.0, "two-term": 1.2, "averaged": 1.19, "ratio": 1.2}, "x")
     assert "by a factor of 1.20" in fine
     assert "asymptotics hold" in fine
-    assert "doubtful" in words.regime({"leading": 1.0, "two-term": 1.2, "averaged": 1.4, "ratio": 1.2}, "x")
-    assert "exact order differs" in words.regime({"two-term": 1.2, "exact": 1.2, "ratio": 1.2}, "x")
+    assert "doubtful" in telling.asymptotics({"leading": 1.0, "two-term": 1.2, "averaged": 1.4, "ratio": 1.2}, "x")
+    assert "exact order differs" in telling.asymptotics({"two-term": 1.2, "exact": 1.2, "ratio": 1.2}, "x")
 
 
 def test_a_group_of_one_and_a_long_schedule():
-    groups = [od.Group(1, 1, od.Measure.grid(t=[0])), od.Group(3, 8, od.Measure.grid(t=range(8)))]
-    text = words.plan(od.Design(od.Nested("g"), groups), "class", "test")
-    assert text == "Enrol 1 class with 1 test at t = 0 and 3 with 8 tests each at 8 points"
+    groups = [od.Group(1, 1, od.Measure.grid(t=[0])), od.Group(3, 13, od.Measure.grid(t=range(13)))]
+    text = telling.plan(od.Design(od.Nested("g"), groups), "class", "test")
+    assert text == "Enrol 1 class with 1 test at t = 0 and 3 with 13 tests each at 13 points"
+
+
+@pytest.mark.parametrize(
+    ("measure", "where"),
+    [
+        (od.Measure.grid(t=[0, 1, 2, 9]), "(t = 0, 1, 2, 9)"),
+        (od.Measure.grid(t=[0, 9]), "(2 at t = 0, 2 at t = 9)"),
+        (od.Measure.grid(t=[0, 9], a=["x"]), "(2 at t = 0, a = x; 2 at t = 9, a = x)"),
+        (od.Measure.grid(t=[0, 9], a=["x", "y"]), "(t = 0, a = x; t = 0, a = y; t = 9, a = x; t = 9, a = y)"),
+    ],
+)
+def test_points_of_a_unit_in_a_sentence(measure, where):
+    text = telling.plan(od.Design(od.Nested("g"), [od.Group(5, 4, measure)]), "class", "test")
+    assert text == f"Enrol 5 classes with 4 tests each {where}"
 
 
 def test_inline_figures_have_ids_of_their_own():

@@ -1,5 +1,7 @@
 """Study files: what their keys mean, where things stand in them, and the words for them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pandas as pd
 import pytest
 
 import optdesign as od
-from optdesign.study import building, words
+from optdesign.study import building, telling, words
 from optdesign.study.building import cost_of, criterion_of, space_of
 from optdesign.study.reading import _names, place
 from optdesign.study.running import ask
@@ -176,7 +178,36 @@ def test_power_below_the_wanted_one_says_what_would_reach_it(study):
     result = od.run_study(study(text))
     (note,) = result.warnings
     assert "below the 0.9 wanted" in note
-    assert f"{result.needed.count} clinics in the plan's proportions reach it" in note
+    assert f"{result.needed.count:,} clinics in the plan's proportions reach it" in note
+
+
+@pytest.mark.parametrize(("effect", "sd"), [(0.5, "0.2"), (0.02, "0.2"), (3.0, "2.0")])
+def test_power_curves_show_where_power_rises(study, effect, sd):
+    """From well below what is needed to beyond both plan and need, wherever the need is."""
+    text = MEAN.replace("beta = [0.0]", f"beta = [{effect}]").replace("clinic = 0.2", f"clinic = {sd}")
+    result = od.run_study(study(text + '[test]\ncoefficient = "Intercept"\npower = 0.9\n'))
+    units, planned, needed = result.power_curves["units"], result.best.rounded.design.units, result.needed.count
+    assert units.min() <= max(2, round(min(0.2 * planned, needed / 2)))
+    assert units.max() >= 1.4 * max(planned, needed)
+    assert {planned, needed} <= set(units)
+    assert result.power_curves["power"].notna().all()
+    curve = result.power_curves.set_index(["order", "units"])["power"]["two-term"]
+    assert curve.min() < 0.8 < 0.9 <= curve[needed]
+
+
+def test_bounds_that_leave_money_are_a_warning(study):
+    (note,) = od.run_study(study(MEAN + "[space]\ncounts = { clinic = 10 }\nreplicates = [2, 4]\n")).warnings
+    assert note.startswith("The bounds leave 9,460 of 10,000 unspent: raise the highest counts or replicates")
+
+
+def test_plan_json_says_what_the_terminal_says(study):
+    result = od.run_study(study())
+    assert result.plan_json()["summary"] == f"{telling.summary(result)} {telling.proof_of(result)}"
+
+
+def test_the_text_of_a_plan_needs_no_pictures(tmp_path):
+    code = "import sys, optdesign.study.telling, optdesign.report; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_effect_of_zero_is_a_warning_with_its_reason(study):
@@ -195,7 +226,7 @@ def test_fit_notes_are_warnings(study):
     pilot = pd.DataFrame({"clinic": np.repeat(range(10), 4), "y": rng.normal(size=40)})
     pilot.loc[0, "y"] = np.nan
     text = MEAN.replace("beta = [0.0]\ncovariance = { clinic = 0.2 }\ndispersion = 0.8", 'from_pilot = "pilot.csv"')
-    assert any("1 of 40 rows left out" in note for note in ask(study(text, pilot=pilot), print).fit.notes)
+    assert any("1 of 40 rows of the pilot left out" in note for note in ask(study(text, pilot=pilot), print).fit.notes)
 
 
 def test_title_and_words_have_defaults(study, tmp_path):
@@ -242,14 +273,32 @@ def test_names_in_an_expression(expression, names):
 # Words
 
 
-@pytest.mark.parametrize(("amount", "text"), [(150_000, "150,000 EUR"), (0.5, "0.50 EUR"), (99_999.999, "100,000 EUR")])
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (150_000, "150,000 EUR"),
+        (0.5, "0.50 EUR"),
+        (99_999.999, "100,000 EUR"),
+        (-1e-9, "0 EUR"),
+        (-0.004, "0 EUR"),
+        (-2, "-2 EUR"),
+    ],
+)
 def test_money(amount, text):
     assert words.money(amount, "EUR") == text
 
 
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(1, "1 visit"), (0.9999999999, "1 visit"), (1_234_567, "1,234,567 visits"), (2.5, "2.5 visits"), (0, "0 visits")],
+)
+def test_counted(amount, text):
+    assert words.counted(amount, "visit") == text
+
+
 def test_schedule_of_several_covariates():
     points = [{"at": {"a": 1, "b": "x"}, "times": 2.0}, {"at": {"a": 2, "b": "y"}, "times": 1}]
-    assert words.schedule(points) == "(a 1, b x) ×2, (a 2, b y)"
+    assert words.schedule(points) == "(a = 1, b = x) ×2, (a = 2, b = y)"
     assert words.schedule([{"at": {}, "times": 4}]) == ""
 
 
@@ -267,7 +316,7 @@ replicates = 4
 constraints = [ { condition = "x > 0.5", at_most = 0.4 } ]
 """
     made = study(MEAN + table)
-    said = list(words.describe(made, space_of(made)))
+    said = list(telling.describe(made, space_of(made)))
     assert "Chosen per observation is x: 21 values from 0 to 1." in said
     assert "Chosen is the number of observations per clinic, fixed at 4." in said
     assert "Chosen is the number of clinics, at least 0." in said
