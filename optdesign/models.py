@@ -200,6 +200,8 @@ class NominalValues:
                 )
             return np.array(self.beta)
         given = {encoding.aliases.get(name, name): value for name, value in self.beta.items()}
+        if len(given) < len(self.beta):
+            raise SpecificationError(f"beta names a coefficient twice, under two spellings: {listed(self.beta)}.")
         for name in given:
             if name not in names:
                 raise SpecificationError(
