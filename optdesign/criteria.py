@@ -8,7 +8,7 @@ that the ratio of two values of Φ is a ratio of sample sizes, or of money.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from optdesign.covariance import coefficient_index
 from optdesign.errors import NotEstimableError, SpecificationError, is_number, listed
-from optdesign.linalg import SINGULAR, unit_diagonal
+from optdesign.linalg import SINGULAR
 
 Array = npt.NDArray[np.float64]
 Names = tuple[str, ...]
@@ -35,11 +35,15 @@ class BoundCriterion:
         Whether φ is the log-determinant; the trace otherwise.
     names : tuple of str
         Coefficient names, length p.
+    balanced : bool
+        Whether information matrices come in a basis in which they are near the identity, so that their own scale
+        says what is not identified.
     """
 
     combinations: Array
     determinant: bool
     names: Names
+    balanced: bool = False
 
     @property
     def size(self) -> int:
@@ -48,17 +52,25 @@ class BoundCriterion:
 
     def value(self, information: Array) -> float:
         """Criterion value at an information matrix; ``inf`` where a combination is not estimable."""
-        scaled, scale = unit_diagonal(information)
-        values, vectors = np.linalg.eigh(scaled)
-        kept = values > SINGULAR
-        loads = vectors.T @ (self.combinations * scale[:, None])
-        outside = np.linalg.norm(loads[~kept], axis=0) > 1e-6 * np.linalg.norm(loads, axis=0)
-        if outside.any() or (np.abs(self.combinations[scale == 0]) > 0).any():
-            return np.inf
-        root = loads[kept] / np.sqrt(values[kept])[:, None]
-        if self.determinant:
-            return float(2.0 * np.linalg.slogdet(np.linalg.qr(root, mode="r"))[1])
-        return float(np.sum(root**2))
+        return float(self.values(information[None])[0])
+
+    def values(self, information: Array) -> Array:
+        """Criterion values at many information matrices, shape (n, p, p) to (n,).
+
+        A combination is estimable when it lies in the range of the information matrix, scaled to a unit diagonal.
+        """
+        diagonal = np.diagonal(information, axis1=1, axis2=2)
+        usable = (diagonal > 0) & ~self.balanced
+        scale = np.where(usable, 1.0 / np.sqrt(np.where(usable, diagonal, 1.0)), float(self.balanced))
+        spectrum, vectors = np.linalg.eigh(information * scale[:, :, None] * scale[:, None, :])
+        kept = spectrum > SINGULAR
+        loads = np.swapaxes(vectors, 1, 2) @ (self.combinations * scale[:, :, None])
+        lost = np.linalg.norm(loads * ~kept[:, :, None], axis=1) > 1e-6 * np.linalg.norm(loads, axis=1)
+        unseen = ((scale == 0)[:, :, None] & (self.combinations != 0)).any(axis=(1, 2))
+        block = np.swapaxes(loads, 1, 2) @ (loads * (kept / np.where(kept, spectrum, 1.0))[:, :, None])
+        block[lost.any(axis=1) | unseen] = np.eye(self.size)
+        found = np.linalg.slogdet(block)[1] if self.determinant else np.trace(block, axis1=1, axis2=2)
+        return np.where(lost.any(axis=1) | unseen, np.inf, found)
 
     def value_at(self, covariance: Array) -> float:
         """Criterion value at a covariance matrix whose every entry that matters is finite."""
@@ -74,6 +86,15 @@ class BoundCriterion:
     def loss_of(self, value: float) -> float:
         """−log Φ at a criterion value."""
         return value / self.size if self.determinant else float(np.log(value))
+
+    def losses(self, information: Array) -> Array:
+        """−log Φ at many information matrices, shape (n, p, p) to (n,)."""
+        values = self.values(information)
+        return values / self.size if self.determinant else np.log(values)
+
+    def in_basis(self, basis: Array) -> BoundCriterion:
+        """The criterion for information matrices given as BᵀMB, with B of shape (p, p) and regular."""
+        return replace(self, combinations=basis.T @ self.combinations, balanced=True)
 
     def efficiency(self, value: float, best: float) -> float:
         """Φ ratio of two criterion values: the share of the sample that the better design needs."""

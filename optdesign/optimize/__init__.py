@@ -37,6 +37,7 @@ __all__ = ["Certificate", "ExactDesign", "OptimalDesign", "Status", "efficiency"
 
 Array = npt.NDArray[np.float64]
 Progress = Callable[[int, float], None]
+Algorithm = Callable[[Problem, Progress | None], interior.Iterate]
 
 #: Masses below this share of what the budget buys are dropped from the continuous optimum.
 NEGLIGIBLE = 1e-7
@@ -117,7 +118,7 @@ def optimize(
     build = partial(make_problem, model, nominal, criterion=criterion, cost=cost, budget=budget, order=order)
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
         problem, notes = _problem(build, space)
-        iterate = _algorithm(method)(problem, progress)
+        iterate = _solved(_algorithm(method), problem, progress)
         z, design = _tidied(problem, iterate.z)
         certificate = certify(problem, iterate.gain, iterate.loss, z, problem.loss(design))
         rounded = _exact(problem, _rounded(build, problem, z, space.common_replicates), certificate)
@@ -185,7 +186,7 @@ def efficiency(
     return bound.efficiency(_value(bound, mine), _value(bound, optimum))
 
 
-def _algorithm(method: str) -> Callable[[Problem, Progress | None], interior.Iterate]:
+def _algorithm(method: str) -> Algorithm:
     if method == "interior-point":
         return interior.solve
     if method == "semidefinite":
@@ -247,6 +248,16 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Design:
             continue
         found.append((neighbour.loss(design), design))
     return min(found, key=lambda pair: pair[0])[1] if found else round_design(problem, z)
+
+
+def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> interior.Iterate:
+    try:
+        return algorithm(problem, progress)
+    except np.linalg.LinAlgError as error:
+        raise ConvergenceError(
+            f"the information matrix is too close to singular for the search ({error}). Centre and scale the "
+            "covariates, or leave out terms that nearly repeat each other."
+        ) from None
 
 
 def _check_covariates(model: MixedModel, space: DesignSpace) -> None:

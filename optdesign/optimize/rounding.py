@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.covariance.nested import information_of
+from optdesign.criteria import BoundCriterion
 from optdesign.designs import Design, Group, Region
 from optdesign.errors import InfeasibleBudgetError
+from optdesign.linalg import SINGULAR, unit_diagonal
 from optdesign.measures import Measure
 from optdesign.optimize.problem import Problem
 
@@ -30,7 +32,7 @@ SIMPLER = 0.999
 #: Rounds in which neighbours of the schedules in use join the pool.
 ROUNDS = 3
 #: Least gain in the loss for which an exchange is made: less is rounding.
-WORTHWHILE = 1e-10
+WORTHWHILE = 1e-9
 #: Atoms of a unit type, the most used ones, that a schedule's neighbours may move to.
 NEARBY = 12
 #: Units taken from one schedule and given to another in one exchange.
@@ -59,11 +61,16 @@ class Schedule:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Schedules with what each unit on them adds to the information and to the constraints."""
+    """Schedules with what each unit on them adds to the information and to the constraints.
+
+    Information is kept in a basis in which the plan's is near the identity, so that comparing plans loses no digits.
+    """
 
     problem: Problem
     schedules: tuple[Schedule, ...]
-    information: Array  # (S, p, p)
+    basis: Array  # (p, p)
+    criterion: BoundCriterion  # in that basis
+    information: Array  # (S, p, p), in that basis
     use: Array  # (rows, S)
     room: Array  # (rows,)
     exact: Array  # (equalities, S)
@@ -82,7 +89,7 @@ class Pool:
     def score(self, counts: Array) -> tuple[float, float]:
         """Overstepping first, then the loss."""
         excess = float(self.excess(counts))
-        return (excess if excess > 1e-9 else 0.0, self.problem.criterion.loss(self.total(counts)))
+        return (excess if excess > 1e-9 else 0.0, self.criterion.loss(self.total(counts)))
 
     def total(self, counts: Array) -> Array:
         """Information of a plan."""
@@ -94,6 +101,8 @@ class Pool:
         return Pool(
             self.problem,
             tuple(self.schedules[i] for i in index),
+            self.basis,
+            self.criterion,
             self.information[index],
             self.use[:, index],
             self.room,
@@ -189,8 +198,11 @@ def systematic(expected: Array) -> list[tuple[Index, float]]:
     ]
 
 
-def make_pool(problem: Problem, schedules: list[Schedule]) -> Pool:
-    """A pool with the information of one unit on each schedule."""
+def make_pool(problem: Problem, schedules: list[Schedule], basis: Array | None = None) -> Pool:
+    """A pool with the information of one unit on each schedule; its basis is that of its own sum, unless given."""
+    information = _information_of(problem, schedules)
+    if basis is None:
+        basis = _whitening(information.sum(axis=0))
     constraints = problem.constraints
     columns = np.array([_masses_of(problem, s) for s in schedules]).T
     constant = np.zeros(len(problem.price))
@@ -199,11 +211,22 @@ def make_pool(problem: Problem, schedules: list[Schedule]) -> Pool:
     return Pool(
         problem,
         tuple(schedules),
-        _information_of(problem, schedules),
+        basis,
+        problem.criterion.in_basis(basis),
+        basis.T @ information @ basis,
         constraints.matrix @ columns,
         constraints.upper - constraints.matrix @ constant,
         constraints.equal @ columns,
         constraints.level - constraints.equal @ constant,
+    )
+
+
+def _whitening(information: Array) -> Array:
+    """A regular B with BᵀMB near the identity, or zero in directions that M says nothing about."""
+    scaled, scale = unit_diagonal(information)
+    values, vectors = np.linalg.eigh(scaled)
+    return np.asarray(
+        np.where(scale > 0, scale, 1.0)[:, None] * vectors / np.sqrt(np.where(values > SINGULAR, values, 1.0))
     )
 
 
@@ -286,29 +309,12 @@ def _best_move(
         row = int(np.argmin(excess))
         return (trial[row], pool.score(trial[row])) if excess[row] < score[0] - 1e-12 else None
     fine = np.flatnonzero(excess == 0)
-    losses = batch_loss(pool, pool.total(counts) + shift[fine])
+    losses = pool.criterion.losses(pool.total(counts) + shift[fine])
     best = losses.min(initial=np.inf)
     if best == np.inf or best >= score[1] - WORTHWHILE:
         return None
     row = int(fine[np.argmin(losses)])
     return trial[row], pool.score(trial[row])
-
-
-def batch_loss(pool: Pool, information: Array) -> Array:
-    """−log Φ of many information matrices at once, ``inf`` where one is singular, shape (n,)."""
-    criterion = pool.problem.criterion
-    scale = np.sqrt(np.maximum(np.diagonal(information, axis1=1, axis2=2), 1e-300))
-    scaled = information / (scale[:, :, None] * scale[:, None, :])
-    values, vectors = np.linalg.eigh(scaled)
-    regular = values[:, 0] > 1e-9
-    losses = np.array([np.inf if fine else criterion.loss(m) for fine, m in zip(regular, information, strict=True)])
-    loads = np.swapaxes(vectors[regular], 1, 2) @ (criterion.combinations / scale[regular, :, None])
-    block = np.swapaxes(loads, 1, 2) @ (loads / values[regular, :, None])
-    if criterion.determinant:
-        losses[regular] = np.linalg.slogdet(block)[1] / criterion.size
-    else:
-        losses[regular] = np.log(np.trace(block, axis1=1, axis2=2))
-    return losses
 
 
 def _grown(pool: Pool, counts: Array) -> Pool | None:
@@ -320,16 +326,16 @@ def _grown(pool: Pool, counts: Array) -> Pool | None:
     )
     if not fresh:
         return None
-    candidates = make_pool(problem, fresh)
+    candidates = make_pool(problem, fresh, pool.basis)
     total = pool.total(counts)
-    if not np.isfinite(problem.criterion.loss(total)):
+    if not np.isfinite(pool.criterion.loss(total)):
         promising = np.arange(len(fresh))[:24]
     else:
-        U = problem.criterion.root(np.asarray(np.linalg.pinv(total, hermitian=True), dtype=float))
+        U = pool.criterion.root(np.asarray(np.linalg.pinv(total, hermitian=True), dtype=float))
         worth = np.einsum("ik,sij,jk->s", U, candidates.information, U) / np.maximum(candidates.use[0], 1e-300)
         promising = np.argsort(-worth, kind="stable")[:12]
     both = [*pool.schedules, *(fresh[i] for i in promising)]
-    return make_pool(problem, both)
+    return make_pool(problem, both, pool.basis)
 
 
 def _neighbours(pool: Pool, schedule: Schedule) -> Iterable[Schedule]:

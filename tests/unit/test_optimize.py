@@ -240,3 +240,20 @@ def test_systematic_schedules_have_the_expected_mean(expected):
     for times, _ in schedules:
         assert (np.abs(times - expected) < 1 + 1e-6).all()
         assert abs(times.sum() - sum(expected)) < 1 + 1e-6
+
+
+@pytest.mark.parametrize("widest", [1, 100])
+def test_badly_scaled_columns_are_rounded_all_the_same(widest):
+    """Powers up to the sixth of an unscaled covariate: the D-optimum puts 1/7 on each of seven points."""
+    powers = " + ".join(f"I(x**{k})" for k in range(2, 7))
+    region = od.DesignSpace(None, od.Candidates.grid(x=np.linspace(0, widest, 201)))
+    best = od.optimize(
+        od.MixedModel(f"y ~ x + {powers}"),
+        od.NominalValues([0.0] * 7),
+        region,
+        od.DOptimality(),
+        od.Cost({}, 1.0),
+        105.0,
+    )
+    assert best.design.groups[0].measure.weights == pytest.approx(1 / 7, abs=1e-3)
+    assert best.rounded.to_frame()["x"].value_counts().tolist() == [15] * 7
