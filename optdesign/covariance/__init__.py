@@ -123,9 +123,9 @@ def covariance(
     order : str
         ``"leading"``: terms of order 1/m for coefficients with a random partner or at unit level, 1/(mn) for the
         others. ``"two-term"``: Σ/m + ϕK/(mn), which neglects terms of order 1/(mn²) and 1/m². ``"averaged"``: the
-        inverse of the expected conditional information, of the same order and closer where units are small, random
-        effects large or events rare. ``"exact"``: (XᵀV⁻¹X)⁻¹, for Gaussian models. All agree as n grows, and
-        without random effects.
+        inverse of the expected conditional information, of the same order; closer for a random intercept where units
+        are small, random effects large or events rare, but too small there for a random slope. ``"exact"``:
+        (XᵀV⁻¹X)⁻¹, for Gaussian models. All agree as n grows, and without random effects.
 
     Returns
     -------

@@ -53,12 +53,12 @@ class Certificate:
 
 
 def floored(value: float, digits: int) -> str:
-    """A bound with so many decimals, rounded down: a bound rounded up would claim too much.
+    """A bound on an efficiency with so many decimals, rounded down and below one: rounding up would claim too much.
 
     >>> floored(0.99999999996, 8)
     '0.99999999'
     """
-    return f"{np.floor(value * 10**digits) / 10**digits:.{digits}f}"
+    return f"{np.floor(min(value, 1 - 1e-12) * 10**digits) / 10**digits:.{digits}f}"
 
 
 def certify(problem: Problem, gain: Array, loss: float, z: Array, achieved: float) -> Certificate:
