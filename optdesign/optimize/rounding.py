@@ -171,6 +171,9 @@ def _schedules(problem: Problem, z: Array) -> dict[Schedule, float]:
             if kept:
                 schedule = Schedule(int(t), kept)
                 found[schedule] = found.get(schedule, 0.0) + np.floor(z[t] * share)
+        mine = [s for s in found if s.unit_type == t]
+        if mine and not any(found[s] for s in mine):  # a type in use starts with a unit, or nothing may be estimable
+            found[mine[0]] = max(1.0, np.floor(z[t]))
     return found
 
 
