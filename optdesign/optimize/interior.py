@@ -91,12 +91,9 @@ def _sparser(problem: Problem, found: _Found) -> _Found:
     A flat peak spreads mass over neighbours that one point can carry; a criterion that is indifferent to the points
     spreads it over all of them.
     """
-    share = found.z[problem.n_types :] / problem.scale[problem.n_types + found.atoms]
-    types = problem.space.region.type_of_atom[found.atoms]
-    best = np.zeros(problem.n_types)
-    np.maximum.at(best, types, share)
+    share, most = _shares(problem, found.atoms, found.z)
     p = problem.rows.X.shape[1]
-    choices = [found.atoms[share >= threshold * best[types]] for threshold in (0.1, 0.01)]
+    choices = [found.atoms[share >= threshold * most] for threshold in (0.1, 0.01)]
     if len(choices[0]) > problem.n_types * p * (p + 1) // 2:  # more than any optimum needs
         choices.insert(0, np.intersect1d(_spanning_atoms(problem), found.atoms))
     for kept in choices:
@@ -150,11 +147,17 @@ def _peaks(worth: Array) -> Index:
 
 def _still_useful(problem: Problem, atoms: Index, z: Array) -> Index:
     """The working set without atoms of no mass, but never so small that a type loses all of its own."""
+    share, most = _shares(problem, atoms, z)
+    return atoms[(share > 1e-7) | (share >= 0.1 * most)]
+
+
+def _shares(problem: Problem, atoms: Index, z: Array) -> tuple[Array, Array]:
+    """Share of the budget on each atom, and the largest share on any atom of the same type."""
     share = z[problem.n_types :] / problem.scale[problem.n_types + atoms]
-    types = problem.rows.region.type_of_atom[atoms]
+    types = problem.space.region.type_of_atom[atoms]
     best = np.zeros(problem.n_types)
     np.maximum.at(best, types, share)
-    return atoms[(share > 1e-7) | (share >= 0.1 * best[types])]
+    return share, best[types]
 
 
 def _solve_on(problem: Problem, atoms: Index) -> _Found:
