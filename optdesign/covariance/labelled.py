@@ -1,0 +1,112 @@
+"""A model at its nominal values on labelled points: numbers only from here on, for any number of factors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from optdesign import formula as formulas
+from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.models import MixedModel, NominalValues
+from optdesign.units import LabelledPoints
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class RandomTerm:
+    """Random effects of one factor on labelled points.
+
+    Attributes
+    ----------
+    factor : str
+    names : tuple of str
+        Names of the r random effects.
+    level : integer array, shape (rows,)
+        Kind of unit of each row.
+    count : array, shape (kinds,)
+        How many units are of each kind.
+    Z : array, shape (rows, r)
+        Random-effect columns.
+    sigma : array, shape (r, r)
+        Their covariance, positive semi-definite, perhaps singular.
+    """
+
+    factor: str
+    names: tuple[str, ...]
+    level: Index
+    count: Array
+    Z: Array
+    sigma: Array
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Design-matrix rows with their observations, random terms and Fisher weight.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Fixed-effect names, p of them.
+    aliases : mapping
+        Term name of each one-column term to its coefficient.
+    X : array, shape (rows, p)
+    observations : array, shape (rows,)
+        Observations made at each row, over all units.
+    eta : array, shape (rows,)
+        Fixed part of the linear predictor, without offset.
+    terms : tuple of RandomTerm
+        In layout order.
+    weight : callable
+        Linear predictors of shape (…, rows) to Fisher weights w/ϕ of one observation, offset and size included.
+    chosen : integer array, shape (rows,)
+        Rows with equal numbers differ only in covariates that are drawn for each observation.
+    """
+
+    names: tuple[str, ...]
+    aliases: Mapping[str, str]
+    X: Array
+    observations: Array
+    eta: Array
+    terms: tuple[RandomTerm, ...]
+    weight: Callable[[Array], Array]
+    chosen: Index
+
+
+def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoints) -> LabelledRows:
+    """Rows of labelled points under a model at its nominal values."""
+    reference = points.frame if nominal.reference is None else nominal.reference
+    encoding = formulas.learn(model.parsed, reference)
+    X = encoding.fixed_columns(points.frame)
+    for factor in model.factors:
+        if factor not in points.labels:
+            raise SpecificationError(
+                f"the model has random terms for '{factor}', which the design does not have: {listed(points.labels)}."
+                f"{nearest(factor, points.labels)}"
+            )
+    terms = tuple(
+        RandomTerm(
+            factor,
+            encoding.random_names(factor),
+            labels.level,
+            labels.count,
+            encoding.random_columns(factor, points.frame),
+            nominal.matrix(factor, encoding.random_names(factor)),
+        )
+        for factor, labels in points.labels.items()
+        if factor in model.factors
+    )
+    return LabelledRows(
+        encoding.fixed_names,
+        encoding.aliases,
+        X,
+        points.observations,
+        X @ nominal.beta_vector(encoding),
+        terms,
+        lambda eta: model.weight(eta, points.frame) / nominal.dispersion,
+        points.chosen,
+    )
