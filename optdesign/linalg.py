@@ -76,3 +76,28 @@ def inverse_information(information: Array) -> tuple[Array, Array]:
     covariance[:, ~estimable] = np.nan
     covariance[~estimable, ~estimable] = np.inf
     return symmetric(covariance), estimable
+
+
+def vech_pairs(size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows and columns of the lower triangle, column by column: the order of vech.
+
+    >>> [pair.tolist() for pair in vech_pairs(2)]
+    [[0, 1, 1], [0, 0, 1]]
+    """
+    columns, rows = np.triu_indices(size)
+    return rows.astype(np.intp), columns.astype(np.intp)
+
+
+def duplication(size: int) -> Array:
+    """Duplication matrix D with D vech(S) = vec(S) for symmetric S, shape (size², size(size+1)/2)."""
+    rows, columns = vech_pairs(size)
+    matrix = np.zeros((size * size, len(rows)))
+    matrix[rows * size + columns, np.arange(len(rows))] = 1.0
+    matrix[columns * size + rows, np.arange(len(rows))] = 1.0
+    return matrix
+
+
+def vech_average(size: int) -> Array:
+    """Moore–Penrose inverse D⁺ of the duplication matrix: D⁺ vec(A) = vech of the symmetric part of A."""
+    matrix = duplication(size)
+    return np.asarray((matrix / matrix.sum(axis=0)).T)

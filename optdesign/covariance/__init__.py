@@ -2,101 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING
-
 import numpy as np
-import numpy.typing as npt
 
 from optdesign.covariance.encoded import EncodedRows, check_layout, encode, random_dimension
 from optdesign.covariance.nested import InformationPoint, information_of
+from optdesign.covariance.result import AsymptoticCovariance, coefficient_index, from_information
 from optdesign.designs import Design
 from optdesign.errors import SpecificationError, listed, nearest
-from optdesign.linalg import inverse_information
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import ladder
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Array = npt.NDArray[np.float64]
+__all__ = ["ORDERS", "AsymptoticCovariance", "check_order", "coefficient_index", "covariance"]
 
 ORDERS = ("leading", "two-term", "averaged", "exact")
 
 #: Relative change of every variance, from one quadrature rule to the next larger one, at which it counts as settled.
 QUADRATURE_TOLERANCE = 1e-8
-
-
-@dataclass(frozen=True, eq=False)
-class AsymptoticCovariance:
-    """Covariance matrix of the maximum likelihood estimator of the fixed effects.
-
-    Attributes
-    ----------
-    matrix : array, shape (p, p)
-        Covariances, in squared units of the linear predictor. A coefficient that the design cannot estimate has
-        variance ``inf`` and covariances ``nan``.
-    names : tuple of str
-        Coefficient names.
-    order : str
-        The approximation used.
-    terms : mapping from source to matrix, or None
-        Additive parts: the grouping factor's (what more observations per unit cannot remove) and
-        ``"observation"``. None where some coefficient is not estimable.
-    inestimable : tuple of str
-        Coefficients that the design cannot estimate.
-    aliases : mapping
-        Term name of each one-column term to its coefficient.
-    """
-
-    matrix: Array
-    names: tuple[str, ...]
-    order: str
-    terms: Mapping[str, Array] | None
-    inestimable: tuple[str, ...]
-    aliases: Mapping[str, str]
-
-    @property
-    def standard_errors(self) -> Array:
-        """Square roots of the variances, shape (p,)."""
-        return np.sqrt(np.diag(self.matrix))
-
-    def position(self, name: str) -> int:
-        """Index of a coefficient, called by its name or the name of its one-column term."""
-        return coefficient_index(name, self.names, self.aliases)
-
-    def variance(self, combination: Mapping[str, float]) -> float:
-        """Variance c′ Cov c of a linear combination of coefficients."""
-        at = [self.position(name) for name in combination]
-        weights = np.array(list(combination.values()), dtype=float)
-        return float(weights @ self.matrix[np.ix_(at, at)] @ weights)
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row per coefficient: variance, standard error, and the variance by source."""
-        import pandas as pd
-
-        parts = {} if self.terms is None else {f"from {k}": np.diag(v) for k, v in self.terms.items()}
-        columns = {"variance": np.diag(self.matrix), "standard error": self.standard_errors, **parts}
-        return pd.DataFrame(columns, index=pd.Index(self.names, name="coefficient"))
-
-    def __repr__(self) -> str:
-        return (
-            f"Covariance of the fixed effects, order '{self.order}'\n{self.to_frame().to_string(float_format='%.6g')}"
-        )
-
-    def _repr_html_(self) -> str:
-        return str(self.to_frame().to_html(float_format="{:.6g}".format))
-
-
-def coefficient_index(name: str, names: tuple[str, ...], aliases: Mapping[str, str]) -> int:
-    """Where a coefficient stands; `SpecificationError` suggests the nearest name."""
-    full = aliases.get(name, name)
-    if full not in names:
-        known = [*names, *aliases]
-        raise SpecificationError(f"'{name}' is not a coefficient of the model: {listed(names)}.{nearest(name, known)}")
-    return names.index(full)
 
 
 def check_order(model: MixedModel, order: str) -> None:
@@ -177,14 +98,8 @@ def _agree(coarse: AsymptoticCovariance, fine: AsymptoticCovariance) -> bool:
 
 
 def _assembled(rows: EncodedRows, point: InformationPoint, order: str, design: Design) -> AsymptoticCovariance:
-    matrix, estimable = inverse_information(point.information)
-    missing = tuple(name for name, fine in zip(rows.names, estimable, strict=True) if not fine)
     counts, totals = design.masses
-    terms = None
-    if not missing:
-        parts = {"observation": np.tensordot(totals, point.atom_gradients(), 1)}
-        if rows.factor is not None:
-            parts = {rows.factor: np.tensordot(counts, point.unit_gradients(), 1), **parts}
-        terms = MappingProxyType({name: matrix @ part @ matrix for name, part in parts.items()})
-    matrix.flags.writeable = False
-    return AsymptoticCovariance(matrix, rows.names, order, terms, missing, rows.aliases)
+    parts = {"observation": np.tensordot(totals, point.atom_gradients(), 1)}
+    if rows.factor is not None:
+        parts = {rows.factor: np.tensordot(counts, point.unit_gradients(), 1), **parts}
+    return from_information(point.information, parts, order, rows.names, rows.aliases, rows.beta)

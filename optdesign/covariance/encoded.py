@@ -35,6 +35,8 @@ class EncodedRows:
         Fixed-effect names, p of them.
     aliases : mapping
         Term name of each one-column term to its coefficient.
+    beta : array, shape (p,)
+        The nominal fixed effects.
     factor : str or None
         The grouping factor.
     X : array, shape (rows, p)
@@ -51,6 +53,7 @@ class EncodedRows:
 
     names: tuple[str, ...]
     aliases: Mapping[str, str]
+    beta: Array
     factor: str | None
     X: Array
     Z: Array
@@ -91,11 +94,12 @@ def encode(model: MixedModel, nominal: NominalValues, region: Region, nodes: int
     encoding, X, Z, sigma = _columns(model, nominal, region)
     root = psd_root(sigma)
     points, node_weight = normal_rule(root.shape[1], nodes if root.shape[1] else 1)
-    eta = X @ nominal.beta_vector(encoding) + points @ (Z @ root).T
+    beta = nominal.beta_vector(encoding)
+    eta = X @ beta + points @ (Z @ root).T
     weight = model.weight(eta, region.frame) / nominal.dispersion
     _check_weights(weight, region.frame)
     factor = model.factors[0] if model.factors else None
-    return EncodedRows(encoding.fixed_names, encoding.aliases, factor, X, Z, sigma, weight, node_weight, region)
+    return EncodedRows(encoding.fixed_names, encoding.aliases, beta, factor, X, Z, sigma, weight, node_weight, region)
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,139 @@
+"""`AsymptoticCovariance`: what every theory returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.linalg import inverse_information, vech_pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class AsymptoticCovariance:
+    """Covariance matrix of the maximum likelihood estimator.
+
+    Attributes
+    ----------
+    matrix : array, shape (p, p)
+        Covariances: of the fixed effects in squared units of the linear predictor, then, where asked for, of the
+        variance components and the dispersion. A parameter that the design cannot estimate has variance ``inf``
+        and covariances ``nan``.
+    names : tuple of str
+        Parameter names.
+    order : str
+        The approximation used.
+    terms : mapping from source to matrix, or None
+        Additive parts: each grouping factor's (what more observations per unit cannot remove) and
+        ``"observation"``. None where some parameter is not estimable, or the order has no such parts.
+    inestimable : tuple of str
+        Parameters that the design cannot estimate.
+    aliases : mapping
+        Term name of each one-column term to its coefficient.
+    estimate : array, shape (p,)
+        The nominal values, in the order of `names`.
+    monte_carlo_error : array, shape (p,), or None
+        Standard error of each variance, relative to it, where the information was averaged by sampling.
+    notes : tuple of str
+        What a reader of the numbers should know.
+    """
+
+    matrix: Array
+    names: tuple[str, ...]
+    order: str
+    terms: Mapping[str, Array] | None
+    inestimable: tuple[str, ...]
+    aliases: Mapping[str, str]
+    estimate: Array = field(default_factory=lambda: np.zeros(0))
+    monte_carlo_error: Array | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def standard_errors(self) -> Array:
+        """Square roots of the variances, shape (p,)."""
+        return np.sqrt(np.diag(self.matrix))
+
+    def position(self, name: str) -> int:
+        """Index of a parameter, called by its name or the name of its one-column term."""
+        return coefficient_index(name, self.names, self.aliases)
+
+    def variance(self, combination: Mapping[str, float]) -> float:
+        """Variance c′ Cov c of a linear combination of parameters."""
+        at = [self.position(name) for name in combination]
+        weights = np.array(list(combination.values()), dtype=float)
+        return float(weights @ self.matrix[np.ix_(at, at)] @ weights)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per parameter: variance, standard error, and the variance by source."""
+        import pandas as pd
+
+        parts = {} if self.terms is None else {f"from {k}": np.diag(v) for k, v in self.terms.items()}
+        columns = {"variance": np.diag(self.matrix), "standard error": self.standard_errors, **parts}
+        if self.monte_carlo_error is not None:
+            columns["Monte-Carlo error"] = self.monte_carlo_error
+        return pd.DataFrame(columns, index=pd.Index(self.names, name="coefficient"))
+
+    def __repr__(self) -> str:
+        table = self.to_frame().to_string(float_format="%.6g")
+        return "\n".join([f"Covariance of the estimates, order '{self.order}'", table, *self.notes])
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame().to_html(float_format="{:.6g}".format))
+
+
+def coefficient_index(name: str, names: tuple[str, ...], aliases: Mapping[str, str]) -> int:
+    """Where a coefficient stands; `SpecificationError` suggests the nearest name."""
+    full = aliases.get(name, name)
+    if full not in names:
+        known = [*names, *aliases]
+        raise SpecificationError(f"'{name}' is not a coefficient of the model: {listed(names)}.{nearest(name, known)}")
+    return names.index(full)
+
+
+def component_names(factor: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the variance components of a factor, in the order of vech.
+
+    >>> component_names("patient", ("Intercept", "visit"))
+    ('var(Intercept | patient)', 'cov(Intercept, visit | patient)', 'var(visit | patient)')
+    """
+    rows, columns = vech_pairs(len(names))
+    return tuple(
+        f"var({names[i]} | {factor})" if i == j else f"cov({names[j]}, {names[i]} | {factor})"
+        for i, j in zip(rows, columns, strict=True)
+    )
+
+
+def from_information(
+    information: Array,
+    parts: Mapping[str, Array],
+    order: str,
+    names: tuple[str, ...],
+    aliases: Mapping[str, str],
+    estimate: Array,
+    notes: tuple[str, ...] = (),
+) -> AsymptoticCovariance:
+    """Inverse of an information matrix, taken apart by source.
+
+    Parameters
+    ----------
+    information : array, shape (p, p)
+    parts : mapping from source to array, shape (p, p)
+        Summing to the information; empty where there is no such sum.
+    """
+    matrix, estimable = inverse_information(information)
+    missing = tuple(name for name, fine in zip(names, estimable, strict=True) if not fine)
+    terms = None
+    if parts and not missing:
+        terms = MappingProxyType({source: matrix @ part @ matrix for source, part in parts.items()})
+    matrix.flags.writeable = False
+    return AsymptoticCovariance(matrix, names, order, terms, missing, aliases, estimate, notes=notes)
