@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,20 @@ import numpy.typing as npt
 
 from optdesign.costs import Cost, evaluate
 from optdesign.errors import SpecificationError, is_number, listed, nearest
-from optdesign.layouts import Layout
+from optdesign.layouts import Crossed, Layout
 from optdesign.linalg import summed
 from optdesign.measures import Candidates, Measure, beside, grid_frame, names_of
+from optdesign.units import (
+    Crossing,
+    LabelledPoints,
+    Labels,
+    NestedGroup,
+    crossed_points,
+    crossing_of,
+    nested_points,
+    stacked,
+    without_units,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,10 +113,7 @@ class Region:
         np.minimum.at(low, self.block, values)
         np.maximum.at(high, self.block, values)
         if (high - low > 1e-9 * np.maximum(1.0, np.abs(high))).any():
-            raise SpecificationError(
-                f"{what} varies within a unit. Use only covariates that are constant within one, and declare them "
-                "in levels={'covariate': 'factor'}."
-            )
+            raise SpecificationError(varies_within(what))
         return summed(self.unit, self.prob * low, self.n_types)
 
     def thinned(self, most: int) -> Region:
@@ -135,21 +143,37 @@ class Group:
         Law of the covariates that vary within a unit; none by default.
     at : mapping
         Values of the unit-level covariates.
+    counts : mapping from factor to number
+        In a nested layout of several factors, units of each inner factor per unit of the factor before it;
+        replicates are then per innermost unit.
     """
 
     count: float
     replicates: float
     measure: Measure = field(default_factory=Measure.grid)
     at: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, value in (("count", self.count), ("replicates", self.replicates)):
+        inner = {f"counts['{factor}']": number for factor, number in self.counts.items()}
+        for name, value in {"count": self.count, "replicates": self.replicates, **inner}.items():
             if not (is_number(value) and value > 0):
                 raise SpecificationError(f"{name} of a group must be a positive finite number; got {value!r}.")
         shared = set(self.at) & set(self.measure.points)
         if shared:
             raise SpecificationError(f"{listed(shared)} are given both within and between units of one group.")
         object.__setattr__(self, "at", MappingProxyType(dict(self.at)))
+        object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
+
+    @property
+    def law(self) -> Measure:
+        """Law of all covariates, those of the unit included."""
+        return Measure(self.measure.points.assign(**self.at), self.measure.weights) if self.at else self.measure
+
+    @property
+    def observations(self) -> float:
+        """Number of observations in all."""
+        return float(self.count * np.prod(list(self.counts.values())) * self.replicates)
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -158,35 +182,48 @@ class Design:
 
     Parameters
     ----------
-    layout : Nested or None
+    layout : Nested, Crossed or None
         None for a model without random terms.
     groups : sequence of Group
         The kinds of unit; or, instead, the shorthand that follows.
     counts : mapping from factor to number of units
+        In a nested layout units of each inner factor per unit of the factor before it, in a crossed one totals.
     replicates : float
-        Observations per unit (in all, where there is no layout).
+        Observations per unit: per innermost unit of a nested layout, per observed cell of a crossed one, in all
+        where there is no layout.
     measure : Measure
         Law of all covariates: weights of unit-level ones are shares of units, all others shares of a unit's
         observations.
     levels : mapping from covariate to factor
-        The unit-level covariates.
+        The unit-level covariates; in a crossed layout ``"row:column"`` is the level of a cell.
     observed : Measure, optional
         Law of covariates that are drawn, not set: the same in every group. Those named in `levels` are constant
         within a unit.
+    crossing : str, mapping or DataFrame
+        Which cells of a crossed layout are observed. ``"complete"``: all. ``"biregular"``: `cells` of them, as many
+        in every row and as many in every column. ``"random"``: `cells` of them at random. A mapping from factor to
+        inclusion rates (one per unit, or their values in equal shares): each cell with the product of its row's and
+        its column's rate. A frame with a row per observed cell and the two factors as columns: exactly those.
+    cells : float, optional
+        Number of observed cells, for ``"biregular"`` and ``"random"``.
 
     Examples
     --------
-    >>> from optdesign.layouts import Nested
+    >>> from optdesign.layouts import Crossed, Nested
     >>> design = Design(Nested("patient"), counts={"patient": 60}, replicates=8,
     ...                 measure=Measure.grid(treat=[0, 1], visit=range(4)), levels={"treat": "patient"})
     >>> [(g.count, g.at["treat"]) for g in design.groups] == [(30.0, 0), (30.0, 1)]
     True
+    >>> Design(Crossed("reader", "image"), counts={"reader": 5, "image": 40}, replicates=1).observations
+    200.0
     """
 
     layout: Layout | None
     groups: tuple[Group, ...]
     observed: Measure | None
-    observed_levels: Mapping[str, str]
+    levels: Mapping[str, str]
+    counts: Mapping[str, float]
+    crossing: Crossing | None
 
     def __init__(
         self,
@@ -198,21 +235,53 @@ class Design:
         measure: Measure | None = None,
         levels: Mapping[str, str] | None = None,
         observed: Measure | None = None,
+        crossing: str | Mapping[str, npt.ArrayLike] | pd.DataFrame = "complete",
+        cells: float | None = None,
     ) -> None:
-        drawn = {c: f for c, f in (levels or {}).items() if observed is not None and c in observed.points}
-        check_levels(drawn, layout, list(drawn))
+        levels = dict(levels or {})
         if groups is None:
-            chosen = {c: f for c, f in (levels or {}).items() if c not in drawn}
-            groups = _shorthand_groups(layout, counts or {}, replicates, measure or Measure.grid(), chosen)
+            groups = _shorthand_groups(layout, counts or {}, replicates, measure or Measure.grid(), levels, observed)
         elif any(given is not None for given in (counts, replicates, measure)):
             raise SpecificationError("a design takes groups, or counts, replicates and measure; not both.")
+        elif isinstance(layout, Crossed):
+            raise SpecificationError(
+                "a crossed design takes counts, replicates and measure; groups have no place in it."
+            )
         if not groups:
             raise SpecificationError("a design needs at least one group.")
+        realised = None
+        if isinstance(layout, Crossed):
+            realised = crossing_of(layout, counts or {}, crossing, cells)
+            groups = [replace(groups[0], count=realised.cells)]
+        elif not (isinstance(crossing, str) and crossing == "complete" and cells is None):
+            raise SpecificationError(f"crossing= and cells= belong to a crossed layout; the layout is {layout!r}.")
         object.__setattr__(self, "layout", layout)
         object.__setattr__(self, "groups", tuple(groups))
         object.__setattr__(self, "observed", observed)
-        object.__setattr__(self, "observed_levels", MappingProxyType(drawn))
+        object.__setattr__(self, "crossing", realised)
+        object.__setattr__(self, "counts", MappingProxyType(self._totals(counts or {})))
         self._check_columns()
+        left = {c: f for c, f in levels.items() if c not in self.groups[0].at}
+        check_levels(left, layout, self._columns)
+        object.__setattr__(self, "levels", MappingProxyType(left))
+
+    def _totals(self, counts: Mapping[str, float]) -> dict[str, float]:
+        """Units of every factor in all."""
+        if isinstance(self.layout, Crossed):
+            return {factor: float(counts[factor]) for factor in self.layout.factors}
+        if self.layout is None:
+            return {}
+        return {f: sum(_units_of(g, self.layout)[f] for g in self.groups) for f in self.layout.factors}
+
+    @property
+    def _columns(self) -> list[str]:
+        """Covariates that vary within a group's units."""
+        return names_of(self.groups[0].measure.points) + (names_of(self.observed.points) if self.observed else [])
+
+    @property
+    def observed_levels(self) -> dict[str, str]:
+        """The observed covariates that are constant within a unit."""
+        return {c: f for c, f in self.levels.items() if self.observed is not None and c in self.observed.points}
 
     def _check_columns(self) -> None:
         columns = [frozenset(names_of(g.measure.points)) | frozenset(g.at) for g in self.groups]
@@ -226,19 +295,34 @@ class Design:
     @property
     def units(self) -> float:
         """Number of units of the outermost factor."""
-        return float(sum(g.count for g in self.groups))
+        return float(self.counts[self.layout.factors[0]] if self.layout else self.groups[0].count)
 
     @property
     def observations(self) -> float:
         """Number of observations in all."""
-        return float(sum(g.count * g.replicates for g in self.groups))
+        return float(sum(g.observations for g in self.groups))
+
+    @cached_property
+    def points(self) -> LabelledPoints:
+        """The design's distinct covariate points, with the kinds of unit of every factor."""
+        law = self.observed or Measure.grid()
+        drawn = frozenset(c for c in names_of(law.points) if c not in self.levels)
+        if self.layout is None:
+            return without_units(self.groups[0].law * law, self.observations, drawn)
+        if isinstance(self.layout, Crossed):
+            assert self.crossing is not None  # __init__ sets it for every crossed layout
+            joint, replicates = self.groups[0].law * law, self.groups[0].replicates
+            return crossed_points(self.layout, joint, self.counts, replicates, self.crossing, self.levels, drawn)
+        outer = dict.fromkeys(self.groups[0].at, self.layout.factors[0])
+        groups = [NestedGroup(g.law * law, _units_of(g, self.layout), g.observations) for g in self.groups]
+        return nested_points(self.layout.factors, groups, {**self.levels, **outer}, drawn)
 
     @cached_property
     def region(self) -> Region:
         """The design's covariate rows: each group is a type, each of its points an atom."""
         import pandas as pd
 
-        points = _stacked([g.measure.points.assign(**g.at) for g in self.groups])
+        points = stacked([g.measure.points.assign(**g.at) for g in self.groups])
         types = pd.DataFrame([dict(g.at) for g in self.groups], index=range(len(self.groups)))
         group = np.repeat(np.arange(len(self.groups)), [len(g.measure.points) for g in self.groups])
         return _region(points, group, types, self.observed, self.observed_levels)
@@ -252,18 +336,19 @@ class Design:
 
     def spend(self, cost: Cost) -> float:
         """Price of the design."""
-        counts, totals = self.masses
-        per_unit = np.zeros(len(counts))
+        points = self.points
+        units = 0.0
         for factor in self.layout.factors if self.layout else ():
-            prices = cost.of_units(factor, self.region.frame)
-            per_unit += self.region.type_mean(prices, f"cost: units['{factor}']")
-        per_observation = self.region.atom_mean(cost.of_observations(self.region.frame))
+            prices = cost.of_units(factor, points.frame)
+            units += _total(points.labels[factor], prices, f"cost: units['{factor}']")
+        cells = cost.cell * self.crossing.cells if self.crossing else 0.0
+        observations = points.observations @ cost.of_observations(points.frame)
         # A millionth of the currency: rounding of the sum must not look like overspending.
-        return round(float(cost.fixed + counts @ per_unit + totals @ per_observation), 6)
+        return round(float(cost.fixed + units + cells + observations), 6)
 
     def scaled(self, counts: float = 1.0, replicates: float = 1.0) -> Design:
         """The same design with every count and every number of replicates multiplied."""
-        groups = [Group(g.count * counts, g.replicates * replicates, g.measure, g.at) for g in self.groups]
+        groups = [replace(g, count=g.count * counts, replicates=g.replicates * replicates) for g in self.groups]
         return Design(self.layout, groups, observed=self.observed, levels=self.observed_levels)
 
     def to_frame(self) -> pd.DataFrame:
@@ -303,24 +388,60 @@ def _shorthand_groups(
     replicates: float | None,
     measure: Measure,
     levels: Mapping[str, str],
+    observed: Measure | None,
 ) -> list[Group]:
     if replicates is None:
         raise SpecificationError("a design without groups needs replicates=, the number of observations per unit.")
-    total = 1.0
-    if layout is not None:
-        (factor,) = layout.factors[:1]
-        if set(counts) != {factor}:
-            raise SpecificationError(f"counts must give the number of units of '{factor}'; got {dict(counts)}.")
-        total = counts[factor]
-    elif counts:
-        raise SpecificationError("counts need a layout: Design(layout=Nested('factor'), …).")
-    check_levels(levels, layout, names_of(measure.points))
-    return [Group(total * share, replicates, within, at) for at, share, within in _by_unit(measure, list(levels))]
+    drawn = names_of(observed.points) if observed else []
+    check_levels(levels, layout, names_of(measure.points) + drawn)
+    if layout is None:
+        if counts:
+            raise SpecificationError("counts need a layout: Design(layout=Nested('factor'), …).")
+        return [Group(1.0, replicates, measure)]
+    if set(counts) != set(layout.factors):
+        raise SpecificationError(
+            f"counts must give the number of units of {listed(layout.factors)}; got {dict(counts)}."
+        )
+    outer, *inner = layout.factors
+    if isinstance(layout, Crossed):
+        return [Group(1.0, replicates, measure)]
+    chosen = [c for c, f in levels.items() if f == outer and c not in drawn]
+    within = {factor: counts[factor] for factor in inner}
+    return [Group(counts[outer] * share, replicates, m, at, within) for at, share, m in _by_unit(measure, chosen)]
+
+
+def _units_of(group: Group, layout: Layout) -> dict[str, float]:
+    """Units of every factor of a nested layout in one group."""
+    if set(group.counts) != set(layout.factors[1:]):
+        raise SpecificationError(
+            f"a group of {layout!r} needs counts of {listed(layout.factors[1:])} per unit of the factor before it; "
+            f"got {dict(group.counts)}."
+        )
+    numbers = np.cumprod([group.count, *(group.counts[factor] for factor in layout.factors[1:])])
+    return dict(zip(layout.factors, numbers.tolist(), strict=True))
+
+
+def _total(labels: Labels, values: Array, what: str) -> float:
+    """Sum over units of a quantity that is constant within a unit."""
+    low, high = np.full(len(labels.count), np.inf), np.full(len(labels.count), -np.inf)
+    np.minimum.at(low, labels.level, values)
+    np.maximum.at(high, labels.level, values)
+    if (high - low > 1e-9 * np.maximum(1.0, np.abs(high))).any():
+        raise SpecificationError(varies_within(what))
+    return float(labels.count @ low)
+
+
+def varies_within(what: str) -> str:
+    """What to say of a unit-level quantity that is not constant within units."""
+    return (
+        f"{what} varies within a unit. Use only covariates that are constant within one, and declare them "
+        "in levels={'covariate': 'factor'}."
+    )
 
 
 def check_levels(levels: Mapping[str, str], layout: Layout | None, columns: Sequence[str]) -> None:
     """Every level names a known covariate and a factor of the layout."""
-    factors = layout.factors if layout else ()
+    factors = [*layout.factors, *([layout.cell] if isinstance(layout, Crossed) else [])] if layout else []
     for name, factor in levels.items():
         if name not in columns:
             raise SpecificationError(
@@ -345,19 +466,6 @@ def _by_unit(measure: Measure, unit_level: list[str]) -> list[tuple[dict[str, An
         law = Measure.from_frame(measure.points[within].iloc[rows], weights)
         result.append((dict(zip(unit_level, key, strict=True)), float(weights.sum()), law))
     return result
-
-
-def _stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Frames one under the other; categories of a column are united."""
-    import pandas as pd
-
-    stacked = pd.concat(frames, ignore_index=True)
-    for name in stacked:
-        if not pd.api.types.is_numeric_dtype(stacked[name]):
-            dtypes = [f[name].dtype for f in frames]
-            levels = {v for d in dtypes if isinstance(d, pd.CategoricalDtype) for v in d.categories}
-            stacked[name] = pd.Categorical(stacked[name], categories=sorted(levels | set(stacked[name]), key=str))
-    return stacked
 
 
 @dataclass(frozen=True)
