@@ -57,6 +57,8 @@ class LabelledRows:
     X : array, shape (rows, p)
     observations : array, shape (rows,)
         Observations made at each row, over all units.
+    beta : array, shape (p,)
+        The nominal fixed effects.
     eta : array, shape (rows,)
         Fixed part of the linear predictor, without offset.
     terms : tuple of RandomTerm
@@ -71,6 +73,7 @@ class LabelledRows:
     aliases: Mapping[str, str]
     X: Array
     observations: Array
+    beta: Array
     eta: Array
     terms: tuple[RandomTerm, ...]
     weight: Callable[[Array], Array]
@@ -100,12 +103,14 @@ def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoi
         for factor, labels in points.labels.items()
         if factor in model.factors
     )
+    beta = nominal.beta_vector(encoding)
     return LabelledRows(
         encoding.fixed_names,
         encoding.aliases,
         X,
         points.observations,
-        X @ nominal.beta_vector(encoding),
+        beta,
+        X @ beta,
         terms,
         lambda eta: model.weight(eta, points.frame) / nominal.dispersion,
         points.chosen,

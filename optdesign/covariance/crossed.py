@@ -1,0 +1,339 @@
+"""Crossed random effects: leading and two-term covariance through the two-way projection operator.
+
+Units of a kind k of factor t have random effects u ~ N(0, Σ_t); data determine functions α_t(k, u) of them. With
+masses μ(x) of observations at the labelled points x, and w the conditional Fisher weight, their information is
+
+    ϕ⁻¹ Σ_x μ(x) E_{u₁,u₂} w (x_Bᵀβ_B + z₁ᵀα₁(k₁,u₁) + z₂ᵀα₂(k₂,u₂))²  =:  ζᵀFζ,      ζ = (β_B, α₁, α₂),
+
+where x_B are the coefficients that no combination of z₁ and z₂ reproduces and every x = C x_B + z₁G₁(k₁) + z₂G₂(k₂).
+What is estimated is y = (β_B, E α_t(k,u), E J(u)α_t(k,u)), with J(u) = D⁺(u⊗I + I⊗u), up to the directions that F does
+not see; its noise is F⁺, and the units that were drawn add Σ_t/m_k to the mean and 2D⁺(Σ_t⊗Σ_t)D⁺ᵀ/m_k to the second
+moments of kind k. The covariance is that of generalised least squares of y on (C, G₁, G₂) and the variance components:
+
+    two-term   noise F⁺ and units together             leading   units for y's means, F⁺ for β_B only
+
+Where unit-level covariates are saturated or absent this is E_RΣE_Rᵀ/m + E_CΣ'E_Cᵀ/m' + ϕ{Q + L C_B Lᵀ}/N with the Q, L,
+C_B of the two-way operator; elsewhere it differs from it by terms of third order. Derived for this package at the
+information level [D], checked against likelihood simulation; for one factor it is the nested formula, for a Gaussian
+with the same law of x in every unit it is exact [E]. For β_B a term of relative order 1/m remains: see `loss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+from optdesign.covariance.labelled import LabelledRows, RandomTerm
+from optdesign.covariance.result import AsymptoticCovariance, component_names, from_information
+from optdesign.linalg import SINGULAR, psd_root, symmetric, vech_average, vech_pairs
+from optdesign.quadrature import normal_rule
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One factor: its kinds of unit and the quadrature nodes of its random effects."""
+
+    term: RandomTerm
+    nodes: Array  # (Q, r), in the columns of term.Z
+    node_weight: Array  # (Q,)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Kinds, nodes, random effects."""
+        return len(self.term.count), len(self.node_weight), self.term.Z.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Length of α, raveled over kinds, nodes and random effects."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """F, by blocks; α of a side is raveled over kinds, nodes and random effects."""
+
+    fixed: Array  # (b, b)
+    own: tuple[Array, ...]  # per side (kinds·nodes, r, r)
+    with_fixed: tuple[Array, ...]  # per side (size, b)
+    between: Array  # (size of the first side, size of the second)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Every column of X as x = C x_B + z₁G₁ + z₂G₂."""
+
+    within: Array  # (rows, b), x_B
+    combine: Array  # (b, p), C
+    absorbed: tuple[Array, ...]  # per side (kinds·r, p), G
+    residual: Array  # (rows, b), x_B minus its projection on functions of the kinds
+
+
+def sides_of(rows: LabelledRows, nodes: int) -> tuple[Side, ...]:
+    """The factors with their quadrature rules, `nodes` per random effect that varies."""
+    sides = []
+    for term in rows.terms:
+        root = psd_root(term.sigma)
+        points, weight = normal_rule(root.shape[1], nodes if root.shape[1] else 1)
+        sides.append(Side(term, points @ root.T, weight))
+    return tuple(sides)
+
+
+def standardised(rows: LabelledRows) -> LabelledRows:
+    """The same model with random effects of unit covariance, as many as the rank of each Σ."""
+    return replace(rows, terms=tuple(_standardised(term) for term in rows.terms))
+
+
+def _standardised(term: RandomTerm) -> RandomTerm:
+    root = psd_root(term.sigma)
+    return replace(term, names=term.names[: root.shape[1]], Z=term.Z @ root, sigma=np.eye(root.shape[1]))
+
+
+def crossed_covariance(
+    rows: LabelledRows, order: str, nodes: int, components: bool = False, loss: Loss | None = None
+) -> AsymptoticCovariance:
+    """Covariance of the fixed effects, and of the variance components where asked for, by quadrature.
+
+    Parameters
+    ----------
+    rows : LabelledRows
+        With at most two random terms.
+    order : str
+        ``"leading"`` or ``"two-term"``.
+    nodes : int
+        Quadrature nodes per random effect; 1 is exact for a Gaussian without components.
+    components : bool
+        Whether vech Σ of every factor is estimated too.
+    loss : callable, optional
+        Information on β_B that finite numbers of units cost, from the operator.
+    """
+    rows = standardised(rows) if order == "leading" and not components else rows
+    sides, split = sides_of(rows, nodes), split_columns(rows)
+    operator = _operator(rows, sides, split.within)
+    if loss is not None:
+        operator = replace(operator, fixed=operator.fixed - loss(rows, sides, split, operator))
+    estimated = _functionals(sides, split.within.shape[1], components)
+    noise, blind = _noise(operator, estimated)
+    if order == "leading":
+        noise[:, split.within.shape[1] :] = noise[split.within.shape[1] :] = 0.0
+    parts = {**_drawn_units(sides, split.within.shape[1], components), "observation": noise}
+    load = _load(sides, split, components)
+    information, shares = _regressed(load, blind, list(parts.values()))
+    names = (*rows.names, *(n for t in rows.terms if components for n in component_names(t.factor, t.names)))
+    estimate = np.concatenate([rows.beta, *(t.sigma[vech_pairs(len(t.sigma))] for t in rows.terms if components)])
+    return from_information(information, dict(zip(parts, shares, strict=True)), order, names, rows.aliases, estimate)
+
+
+def split_columns(rows: LabelledRows) -> Split:
+    """Which coefficients the units absorb: those whose column is a function of the kinds times z.
+
+    A pivoted QR factorisation of what is left of the columns after projection on such functions picks x_B.
+    """
+    mass = np.sqrt(rows.observations)[:, None]
+    functions = [_functions(term) for term in rows.terms]
+    basis = np.concatenate([np.zeros((len(rows.X), 0)), *functions], axis=1)
+    loading = np.linalg.lstsq(mass * basis, mass * rows.X, rcond=SINGULAR)[0]
+    left = rows.X - basis @ loading
+    scale = np.maximum(np.linalg.norm(mass * rows.X, axis=0), np.finfo(float).tiny)
+    _, upper, pivot = scipy.linalg.qr(mass * left / scale, mode="economic", pivoting=True)
+    rank = int((np.abs(np.diag(upper)) > np.sqrt(SINGULAR)).sum())
+    chosen = pivot[:rank]
+    combine = np.linalg.lstsq(mass * left[:, chosen], mass * left, rcond=SINGULAR)[0] if rank else left[:0]
+    combine = np.where(np.abs(combine) < np.sqrt(SINGULAR), 0.0, combine)
+    combine[:, chosen] = np.eye(rank)
+    absorbed = loading - loading[:, chosen] @ combine
+    ends = np.cumsum([f.shape[1] for f in functions])[:-1]
+    return Split(rows.X[:, chosen], combine, tuple(np.split(absorbed, ends)) if functions else (), left[:, chosen])
+
+
+def _functions(term: RandomTerm) -> Array:
+    """z times the indicator of each kind, shape (rows, kinds·r)."""
+    indicator = np.eye(len(term.count))[term.level]
+    return np.asarray((indicator[:, :, None] * term.Z[:, None, :]).reshape(len(term.level), -1))
+
+
+def _operator(rows: LabelledRows, sides: Sequence[Side], within: Array) -> Operator:
+    """F, accumulated over the points and the nodes of both sides."""
+    first, second = (*sides, *[_nothing(len(rows.X))] * (2 - len(sides)))[:2]
+    weight = node_weights(rows, first, second)
+    mean = weight.sum(axis=(1, 2))
+    marginal = (weight.sum(axis=2), weight.sum(axis=1))
+    pair = zip((first, second), marginal, strict=True)
+    own, with_fixed = zip(*(_side_blocks(side, each, within) for side, each in pair), strict=True)
+    return Operator(within.T @ (mean[:, None] * within), own, with_fixed, _between(weight, first, second))
+
+
+def node_weights(rows: LabelledRows, first: Side, second: Side) -> Array:
+    """μ ω₁ ω₂ w/ϕ at every point and pair of nodes, shape (rows, Q₁, Q₂)."""
+    shift = first.term.Z @ first.nodes.T
+    other = second.term.Z @ second.nodes.T
+    eta = rows.eta[:, None, None] + shift[:, :, None] + other[:, None, :]
+    weight = np.moveaxis(rows.weight(np.moveaxis(eta, 0, -1)), -1, 0)
+    probability = np.outer(first.node_weight, second.node_weight)
+    return np.asarray(weight * probability * rows.observations[:, None, None])
+
+
+def _nothing(rows: int) -> Side:
+    """A side without random effects."""
+    empty = RandomTerm("", (), np.zeros(rows, dtype=np.intp), np.ones(1), np.zeros((rows, 0)), np.zeros((0, 0)))
+    return Side(empty, np.zeros((1, 0)), np.ones(1))
+
+
+def _side_blocks(side: Side, weight: Array, within: Array) -> tuple[Array, Array]:
+    """Blocks of F on one side's own functions, and of these with β_B; `weight` has shape (rows, Q)."""
+    kinds, nodes, r = side.shape
+    z = side.term.Z
+    outer = (z[:, :, None] * np.concatenate([z, within], axis=1)[:, None, :]).reshape(len(z), -1)
+    total = np.zeros((kinds, nodes, outer.shape[1]))
+    for kind in range(kinds):
+        at = np.flatnonzero(side.term.level == kind)
+        total[kind] = weight[at].T @ outer[at]
+    total = total.reshape(kinds * nodes, r, r + within.shape[1])
+    return total[:, :, :r], total[:, :, r:].reshape(side.size, within.shape[1])
+
+
+def _between(weight: Array, first: Side, second: Side) -> Array:
+    """Block of F between the functions of the two sides."""
+    shape = (*first.shape, *second.shape)
+    total = np.zeros((shape[0], shape[3], shape[1], shape[4], shape[2], shape[5]))
+    outer = first.term.Z[:, :, None] * second.term.Z[:, None, :]
+    each = weight[:, :, :, None, None] * outer[:, None, None]
+    np.add.at(total, (first.term.level, second.term.level), each)
+    return np.asarray(total.transpose(0, 2, 4, 1, 3, 5).reshape(first.size, second.size))
+
+
+def _functionals(sides: Sequence[Side], fixed: int, components: bool) -> list[Array]:
+    """What is estimated, y = Tζ: the columns of T on β_B, then on each side's functions, rows in the order of y."""
+    blocks = [np.eye(fixed), *(_of_side(side, components) for side in sides)]
+    return np.split(scipy.linalg.block_diag(*blocks), np.cumsum([b.shape[1] for b in blocks])[:-1], axis=1)
+
+
+def _of_side(side: Side, components: bool) -> Array:
+    """E α and, with components, E J(u)α of every kind, as rows on α."""
+    kinds, _, r = side.shape
+    maps = [np.broadcast_to(np.eye(r), (len(side.nodes), r, r))]
+    if components:
+        average, one = vech_average(r), np.eye(r)
+        maps.append(np.array([average @ (np.kron(u[:, None], one) + np.kron(one, u[:, None])) for u in side.nodes]))
+    each = np.concatenate(maps, axis=1) * side.node_weight[:, None, None]
+    return np.kron(np.eye(kinds), np.moveaxis(each, 0, 1).reshape(each.shape[1], -1))
+
+
+def _drawn_units(sides: Sequence[Side], fixed: int, components: bool) -> dict[str, Array]:
+    """Covariance that the drawn units of each side add to y."""
+    blocks = [np.zeros((fixed, fixed)), *(_of_units(side, components) for side in sides)]
+    parts = {}
+    for number, side in enumerate(sides, start=1):
+        parts[side.term.factor] = scipy.linalg.block_diag(*(b * (i == number) for i, b in enumerate(blocks)))
+    return parts
+
+
+def _of_units(side: Side, components: bool) -> Array:
+    one = side.term.sigma
+    if components:
+        average = vech_average(len(one))
+        one = scipy.linalg.block_diag(one, 2.0 * average @ np.kron(one, one) @ average.T)
+    return np.kron(np.diag(1.0 / side.term.count), one)
+
+
+def _load(sides: Sequence[Side], split: Split, components: bool) -> Array:
+    """Mean of y as a linear function of β and the variance components."""
+    p, rows = split.combine.shape[1], [split.combine]
+    sizes = [len(side.term.sigma) * (len(side.term.sigma) + 1) // 2 for side in sides] if components else []
+    for number, (side, absorbed) in enumerate(zip(sides, split.absorbed, strict=True)):
+        kinds, _, r = side.shape
+        columns = [absorbed.reshape(kinds, r, p)]
+        if components:
+            columns[0] = np.concatenate([columns[0], np.zeros((kinds, r, sum(sizes)))], axis=2)
+            own = np.zeros((kinds, sizes[number], p + sum(sizes)))
+            own[:, :, p + sum(sizes[:number]) :][:, :, : sizes[number]] = np.eye(sizes[number])
+            columns.append(own)
+        rows.append(np.concatenate(columns, axis=1).reshape(-1, p + sum(sizes)))
+    rows[0] = np.concatenate([rows[0], np.zeros((len(rows[0]), sum(sizes)))], axis=1)
+    return np.concatenate(rows)
+
+
+def _noise(operator: Operator, estimated: list[Array]) -> tuple[Array, Array]:
+    """T F⁻ Tᵀ for a generalised inverse of F, and a basis of T(null space of F), which the data cannot see.
+
+    The first side is eliminated block by block; what is left is scaled and inverted by its eigenvalues.
+    """
+    fixed, first, second = (*estimated, *[estimated[0][:, :0]] * (3 - len(estimated)))[:3]
+    inverse, hidden = _block_inverses(operator.own[0], operator.own[0])
+    coupling = np.concatenate([operator.with_fixed[0], operator.between], axis=1)
+    pulled = _blocks_times(inverse, coupling)
+    rest = np.block(
+        [[operator.fixed, operator.with_fixed[1].T], [operator.with_fixed[1], _block_diagonal(operator.own[1])]]
+    )
+    (reduced,), (null,) = _block_inverses(symmetric(rest - coupling.T @ pulled)[None], rest[None])
+    target = np.concatenate([fixed, second], axis=1) - first @ pulled
+    noise = first @ _blocks_times(inverse, first.T) + target @ reduced @ target.T
+    return symmetric(noise), np.concatenate([target @ null, _hidden_images(first, hidden)], axis=1)
+
+
+def _block_inverses(blocks: Array, sizes: Array) -> tuple[Array, Array]:
+    """Generalised inverses of symmetric blocks, and vectors that span their null spaces, zero where there is none.
+
+    What is null is judged against the diagonal of `sizes`: the blocks before elimination took something away.
+    """
+    scale = np.sqrt(np.diagonal(sizes, axis1=1, axis2=2))
+    scale = np.where(scale > 0, 1.0 / np.where(scale > 0, scale, 1.0), 0.0)
+    values, vectors = np.linalg.eigh(blocks * scale[:, :, None] * scale[:, None, :])
+    kept = values > SINGULAR
+    inner = (vectors * np.where(kept, 1.0 / np.where(kept, values, 1.0), 0.0)[:, None, :]) @ np.swapaxes(vectors, 1, 2)
+    own = np.where(scale > 0, scale, 1.0)[:, :, None]
+    return inner * scale[:, :, None] * scale[:, None, :], own * vectors * ~kept[:, None, :]
+
+
+def _blocks_times(blocks: Array, matrix: Array) -> Array:
+    """A block-diagonal matrix times a dense one."""
+    split = matrix.reshape(len(blocks), blocks.shape[1], matrix.shape[1])
+    return np.asarray((blocks @ split).reshape(matrix.shape))
+
+
+def _block_diagonal(blocks: Array) -> Array:
+    count, r, _ = blocks.shape
+    matrix = np.zeros((count, r, count, r))
+    matrix[np.arange(count), :, np.arange(count), :] = blocks
+    return np.asarray(matrix.reshape(count * r, count * r))
+
+
+def _hidden_images(functional: Array, hidden: Array) -> Array:
+    """T of the null vectors of each block, shape (rows of y, number of them)."""
+    count, r, _ = hidden.shape
+    block, vector = np.nonzero(np.abs(hidden).any(axis=1))
+    columns = functional.reshape(len(functional), count, r)[:, block]
+    return np.asarray(np.einsum("ybi,bi->yb", columns, hidden[block, :, vector]))
+
+
+def _regressed(load: Array, blind: Array, parts: list[Array]) -> tuple[Array, list[Array]]:
+    """Information of generalised least squares of y on `load`, its directions in `blind` left out, and its parts."""
+    total = np.sum(parts, axis=0)
+    scale = np.sqrt(np.diag(total))
+    scale = np.where(scale > 0, scale, 1.0)[:, None]
+    seen = _complement(blind / scale) / scale
+    design = seen.T @ load
+    root = scipy.linalg.cholesky(symmetric(seen.T @ total @ seen), lower=True)
+    weights = seen @ scipy.linalg.solve_triangular(
+        root, scipy.linalg.solve_triangular(root, design, lower=True), lower=True, trans="T"
+    )
+    shares = [weights.T @ part @ weights for part in parts]
+    return symmetric(np.sum(shares, axis=0)), shares
+
+
+def _complement(vectors: Array) -> Array:
+    """Orthonormal basis of what is orthogonal to some vectors."""
+    lengths = np.linalg.norm(vectors, axis=0)
+    unit = vectors[:, lengths > 0] / lengths[lengths > 0]
+    basis, values, _ = np.linalg.svd(unit, full_matrices=True)
+    return np.asarray(basis[:, int((values > np.sqrt(SINGULAR)).sum()) :])
+
+
+#: Information on β_B that finite numbers of units cost: (rows, sides, split, operator) to an array of shape (b, b).
+Loss = Callable[[LabelledRows, Sequence[Side], Split, Operator], Array]
