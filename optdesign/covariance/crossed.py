@@ -15,12 +15,12 @@ moments of kind k. The covariance is that of generalised least squares of y on (
 Where unit-level covariates are saturated or absent this is E_RΣE_Rᵀ/m + E_CΣ'E_Cᵀ/m' + ϕ{Q + L C_B Lᵀ}/N with the Q, L,
 C_B of the two-way operator; elsewhere it differs from it by terms of third order. Derived for this package at the
 information level [D], checked against likelihood simulation; for one factor it is the nested formula, for a Gaussian
-with the same law of x in every unit it is exact [E]. For β_B a term of relative order 1/m remains: see `loss`.
+with the same law of x in every unit it is exact [E]. For β_B a term of relative order 1/m remains: see `finite_units`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -114,29 +114,47 @@ def crossed_covariance(
         Information on β_B that finite numbers of units cost, from the operator.
     """
     rows = standardised(rows) if order == "leading" and not components else rows
-    sides, split = sides_of(rows, nodes), split_columns(rows)
-    operator = _operator(rows, sides, split.within)
+    sides = sides_of(rows, nodes)
+    units = {side.term.factor: _drawn_units(sides, number, components) for number, side in enumerate(sides)}
+    return functional_covariance(rows, sides, units, order, components, loss)
+
+
+def functional_covariance(
+    rows: LabelledRows,
+    sides: Sequence[Side],
+    units: Mapping[str, Array],
+    order: str,
+    components: bool = False,
+    loss: Loss | None = None,
+) -> AsymptoticCovariance:
+    """Covariance from generalised least squares of y; `units` has the covariance of y's unit part by source."""
+    split = split_columns(rows, sides)
+    operator = operator_of(rows, sides, split.within)
     if loss is not None:
-        operator = replace(operator, fixed=operator.fixed - loss(rows, sides, split, operator))
-    estimated = _functionals(sides, split.within.shape[1], components)
-    noise, blind = _noise(operator, estimated)
+        operator = replace(operator, fixed=operator.fixed - loss(rows, sides, split))
+    fixed = split.within.shape[1]
+    noise, blind = _noise(operator, _functionals(sides, fixed, components))
     if order == "leading":
-        noise[:, split.within.shape[1] :] = noise[split.within.shape[1] :] = 0.0
-    parts = {**_drawn_units(sides, split.within.shape[1], components), "observation": noise}
-    load = _load(sides, split, components)
-    information, shares = _regressed(load, blind, list(parts.values()))
+        noise[:, fixed:] = noise[fixed:] = 0.0
+    parts = {source: _after(fixed, part) for source, part in units.items()} | {"observation": noise}
+    information, shares = _regressed(_load(sides, split, components), blind, list(parts.values()))
     names = (*rows.names, *(n for t in rows.terms if components for n in component_names(t.factor, t.names)))
     estimate = np.concatenate([rows.beta, *(t.sigma[vech_pairs(len(t.sigma))] for t in rows.terms if components)])
     return from_information(information, dict(zip(parts, shares, strict=True)), order, names, rows.aliases, estimate)
 
 
-def split_columns(rows: LabelledRows) -> Split:
+def _after(size: int, matrix: Array) -> Array:
+    """The matrix below and right of a block of zeros."""
+    return np.asarray(np.pad(matrix, (size, 0)))
+
+
+def split_columns(rows: LabelledRows, sides: Sequence[Side]) -> Split:
     """Which coefficients the units absorb: those whose column is a function of the kinds times z.
 
     A pivoted QR factorisation of what is left of the columns after projection on such functions picks x_B.
     """
     mass = np.sqrt(rows.observations)[:, None]
-    functions = [_functions(term) for term in rows.terms]
+    functions = [_functions(side.term) for side in sides]
     basis = np.concatenate([np.zeros((len(rows.X), 0)), *functions], axis=1)
     loading = np.linalg.lstsq(mass * basis, mass * rows.X, rcond=SINGULAR)[0]
     left = rows.X - basis @ loading
@@ -158,9 +176,9 @@ def _functions(term: RandomTerm) -> Array:
     return np.asarray((indicator[:, :, None] * term.Z[:, None, :]).reshape(len(term.level), -1))
 
 
-def _operator(rows: LabelledRows, sides: Sequence[Side], within: Array) -> Operator:
+def operator_of(rows: LabelledRows, sides: Sequence[Side], within: Array) -> Operator:
     """F, accumulated over the points and the nodes of both sides."""
-    first, second = (*sides, *[_nothing(len(rows.X))] * (2 - len(sides)))[:2]
+    first, second = (*sides, *[nothing(len(rows.X))] * (2 - len(sides)))[:2]
     weight = node_weights(rows, first, second)
     mean = weight.sum(axis=(1, 2))
     marginal = (weight.sum(axis=2), weight.sum(axis=1))
@@ -179,7 +197,7 @@ def node_weights(rows: LabelledRows, first: Side, second: Side) -> Array:
     return np.asarray(weight * probability * rows.observations[:, None, None])
 
 
-def _nothing(rows: int) -> Side:
+def nothing(rows: int) -> Side:
     """A side without random effects."""
     empty = RandomTerm("", (), np.zeros(rows, dtype=np.intp), np.ones(1), np.zeros((rows, 0)), np.zeros((0, 0)))
     return Side(empty, np.zeros((1, 0)), np.ones(1))
@@ -225,13 +243,10 @@ def _of_side(side: Side, components: bool) -> Array:
     return np.kron(np.eye(kinds), np.moveaxis(each, 0, 1).reshape(each.shape[1], -1))
 
 
-def _drawn_units(sides: Sequence[Side], fixed: int, components: bool) -> dict[str, Array]:
-    """Covariance that the drawn units of each side add to y."""
-    blocks = [np.zeros((fixed, fixed)), *(_of_units(side, components) for side in sides)]
-    parts = {}
-    for number, side in enumerate(sides, start=1):
-        parts[side.term.factor] = scipy.linalg.block_diag(*(b * (i == number) for i, b in enumerate(blocks)))
-    return parts
+def _drawn_units(sides: Sequence[Side], number: int, components: bool) -> Array:
+    """Covariance that the drawn units of one side add to the part of y that belongs to units."""
+    blocks = [_of_units(side, components) * (at == number) for at, side in enumerate(sides)]
+    return np.asarray(scipy.linalg.block_diag(*blocks))
 
 
 def _of_units(side: Side, components: bool) -> Array:
@@ -265,19 +280,19 @@ def _noise(operator: Operator, estimated: list[Array]) -> tuple[Array, Array]:
     The first side is eliminated block by block; what is left is scaled and inverted by its eigenvalues.
     """
     fixed, first, second = (*estimated, *[estimated[0][:, :0]] * (3 - len(estimated)))[:3]
-    inverse, hidden = _block_inverses(operator.own[0], operator.own[0])
+    inverse, hidden = block_inverses(operator.own[0], operator.own[0])
     coupling = np.concatenate([operator.with_fixed[0], operator.between], axis=1)
-    pulled = _blocks_times(inverse, coupling)
+    pulled = blocks_times(inverse, coupling)
     rest = np.block(
-        [[operator.fixed, operator.with_fixed[1].T], [operator.with_fixed[1], _block_diagonal(operator.own[1])]]
+        [[operator.fixed, operator.with_fixed[1].T], [operator.with_fixed[1], block_diagonal(operator.own[1])]]
     )
-    (reduced,), (null,) = _block_inverses(symmetric(rest - coupling.T @ pulled)[None], rest[None])
+    (reduced,), (null,) = block_inverses(symmetric(rest - coupling.T @ pulled)[None], rest[None])
     target = np.concatenate([fixed, second], axis=1) - first @ pulled
-    noise = first @ _blocks_times(inverse, first.T) + target @ reduced @ target.T
+    noise = first @ blocks_times(inverse, first.T) + target @ reduced @ target.T
     return symmetric(noise), np.concatenate([target @ null, _hidden_images(first, hidden)], axis=1)
 
 
-def _block_inverses(blocks: Array, sizes: Array) -> tuple[Array, Array]:
+def block_inverses(blocks: Array, sizes: Array) -> tuple[Array, Array]:
     """Generalised inverses of symmetric blocks, and vectors that span their null spaces, zero where there is none.
 
     What is null is judged against the diagonal of `sizes`: the blocks before elimination took something away.
@@ -291,13 +306,13 @@ def _block_inverses(blocks: Array, sizes: Array) -> tuple[Array, Array]:
     return inner * scale[:, :, None] * scale[:, None, :], own * vectors * ~kept[:, None, :]
 
 
-def _blocks_times(blocks: Array, matrix: Array) -> Array:
+def blocks_times(blocks: Array, matrix: Array) -> Array:
     """A block-diagonal matrix times a dense one."""
     split = matrix.reshape(len(blocks), blocks.shape[1], matrix.shape[1])
     return np.asarray((blocks @ split).reshape(matrix.shape))
 
 
-def _block_diagonal(blocks: Array) -> Array:
+def block_diagonal(blocks: Array) -> Array:
     count, r, _ = blocks.shape
     matrix = np.zeros((count, r, count, r))
     matrix[np.arange(count), :, np.arange(count), :] = blocks
@@ -335,5 +350,5 @@ def _complement(vectors: Array) -> Array:
     return np.asarray(basis[:, int((values > np.sqrt(SINGULAR)).sum()) :])
 
 
-#: Information on β_B that finite numbers of units cost: (rows, sides, split, operator) to an array of shape (b, b).
-Loss = Callable[[LabelledRows, Sequence[Side], Split, Operator], Array]
+#: Information on β_B that finite numbers of units cost, shape (b, b).
+Loss = Callable[[LabelledRows, Sequence[Side], Split], Array]

@@ -96,8 +96,7 @@ def encode(model: MixedModel, nominal: NominalValues, region: Region, nodes: int
     points, node_weight = normal_rule(root.shape[1], nodes if root.shape[1] else 1)
     beta = nominal.beta_vector(encoding)
     eta = X @ beta + points @ (Z @ root).T
-    weight = model.weight(eta, region.frame) / nominal.dispersion
-    _check_weights(weight, region.frame)
+    weight = checked_weights(model.weight(eta, region.frame) / nominal.dispersion, region.frame)
     factor = model.factors[0] if model.factors else None
     return EncodedRows(encoding.fixed_names, encoding.aliases, beta, factor, X, Z, sigma, weight, node_weight, region)
 
@@ -118,14 +117,16 @@ def _columns(
     return encoding, X, Z, nominal.matrix(factor, encoding.random_names(factor))
 
 
-def _check_weights(weight: Array, frame: pd.DataFrame) -> None:
-    bad = ~np.isfinite(weight).all(axis=0)
+def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:
+    """Fisher weights of shape (…, rows), all finite; `SpecificationError` names the point where one is not."""
+    bad = ~np.isfinite(weight).reshape(-1, len(frame)).all(axis=0)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise SpecificationError(
             f"the response's mean overflows at {dict(frame.iloc[row])}: check the nominal values and the units of "
             "the covariates."
         )
+    return weight
 
 
 def random_dimension(model: MixedModel, nominal: NominalValues) -> int:

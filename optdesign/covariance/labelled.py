@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign import formula as formulas
+from optdesign.covariance.encoded import checked_weights
 from optdesign.errors import SpecificationError, listed, nearest
 from optdesign.models import MixedModel, NominalValues
 from optdesign.units import LabelledPoints
@@ -112,6 +113,6 @@ def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoi
         beta,
         X @ beta,
         terms,
-        lambda eta: model.weight(eta, points.frame) / nominal.dispersion,
+        lambda eta: checked_weights(model.weight(eta, points.frame) / nominal.dispersion, points.frame),
         points.chosen,
     )
