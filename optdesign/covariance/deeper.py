@@ -57,7 +57,7 @@ def _chained(terms: tuple[RandomTerm, ...]) -> RandomTerm:
 
 
 def _shared(whole: RandomTerm, term: RandomTerm, start: int) -> Array:
-    """Covariance of the kinds' mean coefficients that one factor's units add; kinds inside one of its kinds share it."""
+    """Covariance of the kinds' mean coefficients that one factor's units add, shared within its units."""
     kinds, r = len(whole.count), whole.Z.shape[1]
     outer = np.zeros(kinds, dtype=np.intp)
     outer[whole.level] = term.level
