@@ -152,6 +152,7 @@ def fit(model: MixedModel, data: pd.DataFrame) -> Fit:
     >>> round(float(pilot.beta[0]), 4), round(pilot.dispersion, 3), pilot.random_covariance["unit"].round(3)
     (4.0, 2.0, array([[3.]]))
     """
+    _check_family(model)
     frame, notes = _used_rows(model, data)
     call = _translated(model, frame)
     result = _fitted(call)
@@ -169,6 +170,16 @@ def fit(model: MixedModel, data: pd.DataFrame) -> Fit:
             lost,
         )
     return _collected(model, frame, notes, call, result)
+
+
+def _check_family(model: MixedModel) -> None:
+    fitted = ("bernoulli", "binomial", "poisson")
+    if not model.is_gaussian and model.distribution.name not in fitted:
+        raise SpecificationError(
+            f"a {model.distribution.name} model with {model.link_function.name} link is not fitted here; pilots are "
+            f"fitted for Gaussian models with identity link and for {listed(fitted)}. State the nominal values with "
+            "NominalValues(beta, covariance, dispersion)."
+        )
 
 
 def _used_rows(model: MixedModel, data: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from optdesign import formula as formulas
 from optdesign.errors import SpecificationError, is_number, listed, nearest
-from optdesign.families import Family, Link, family_named, fisher_weight, link_named
+from optdesign.families import Family, Link, check_random_link, family_named, fisher_weight, link_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,14 +30,18 @@ class MixedModel:
     formula : str
         lme4-style: fixed terms as formulaic reads them, random terms in parentheses, ``y ~ x + (1 + x | g)``.
     family : str
-        ``"gaussian"``, ``"bernoulli"``, ``"binomial"`` or ``"poisson"``.
+        ``"gaussian"``, ``"bernoulli"``, ``"binomial"``, ``"poisson"``, ``"gamma"``, ``"inverse-gaussian"`` or
+        ``"negative-binomial"``.
     link : str, optional
-        The canonical link by default.
+        The canonical link by default (the log link of a negative binomial). Gaussian: identity, log; Bernoulli and
+        binomial: logit, probit, cloglog; Poisson: log; gamma: inverse, log; inverse Gaussian: inverse-squared, log;
+        negative binomial: log, log-odds. With random effects only links that give every linear predictor a mean.
     size : int or str, optional
         Trials per observation of a binomial response: a number, or a column of the design. Without it a
-        binomial response is Bernoulli.
+        binomial response is Bernoulli. For a negative binomial the known k in its variance μ + μ²/k.
     offset : str, optional
-        Column added to the linear predictor with coefficient one (the logarithm of an exposure).
+        Column added to the linear predictor with coefficient one, such as the logarithm of an exposure:
+        ``offset="log_days"``.
 
     Raises
     ------
@@ -61,9 +65,14 @@ class MixedModel:
         if not isinstance(self.formula, str) or not isinstance(self.family, str):
             raise SpecificationError(f"formula and family must be text; got {self.formula!r} and {self.family!r}.")
         _ = self.parsed, self.distribution, self.link_function, self.covariates
-        if self.size is not None and self.family.lower() != "binomial":
-            raise SpecificationError(f"size= belongs to the binomial family; the family is '{self.family}'.")
-        if self.size is not None and not isinstance(self.size, str) and not _is_count(self.size):
+        if self.factors:
+            check_random_link(self.distribution, self.link_function)
+        if self.size is not None and self.family.lower() not in ("binomial", "negative-binomial"):
+            raise SpecificationError(
+                f"size= belongs to the binomial and negative binomial families; the family is '{self.family}'."
+            )
+        trials = self.size is not None and self.distribution.name == "binomial"
+        if trials and not isinstance(self.size, str) and not _is_count(self.size):
             raise SpecificationError(f"size={self.size}: the number of trials is a whole number of at least 1.")
 
     @cached_property
@@ -74,12 +83,12 @@ class MixedModel:
     @cached_property
     def distribution(self) -> Family:
         """The response family."""
-        return family_named(self.family)
+        return family_named(self.family, self.size)
 
     @cached_property
     def link_function(self) -> Link:
         """The link."""
-        return link_named(self.link or self.distribution.canonical, self.distribution)
+        return link_named(self.link or self.distribution.default_link, self.distribution)
 
     @property
     def is_gaussian(self) -> bool:
@@ -111,13 +120,29 @@ class MixedModel:
                     f"size='{self.size}' must hold positive numbers of trials; got {sizes.min():g}."
                 )
             return sizes
-        return np.full(len(frame), float(self.size or 1))
+        return np.full(len(frame), float(self.size or 1) if self.distribution.name == "binomial" else 1.0)
 
     def weight(self, eta: Array, frame: pd.DataFrame) -> Array:
         """Conditional Fisher weight at linear predictors `eta` of shape (…, rows), size and offset included."""
-        shift = 0.0 if self.offset is None else self._column(self.offset, frame, "offset")
+        shifted = eta + (0.0 if self.offset is None else self._column(self.offset, frame, "offset"))
+        low, high = self.link_function.domain
+        outside = ~((low < shifted) & (shifted < high)).reshape(-1, len(frame)).all(axis=0)
+        if outside.any():
+            row = int(np.flatnonzero(outside)[0])
+            raise SpecificationError(
+                f"link '{self.link_function.name}' needs linear predictors between {low:g} and {high:g}; at "
+                f"{dict(frame.iloc[row])} the nominal values give {shifted.reshape(-1, len(frame))[0, row]:g}."
+            )
         with np.errstate(over="ignore"):  # an infinite weight is reported with its place by whoever asked
-            return fisher_weight(self.distribution, self.link_function, eta + shift) * self.trials(frame)
+            return fisher_weight(self.distribution, self.link_function, shifted) * self.trials(frame)
+
+    def check_dispersion(self, nominal: NominalValues) -> None:
+        """A family without a dispersion parameter has dispersion 1."""
+        if not self.distribution.has_dispersion and nominal.dispersion != 1.0:
+            raise SpecificationError(
+                f"dispersion={nominal.dispersion:g}: a {self.distribution.name} response has no dispersion parameter; "
+                "leave it at 1. (Overdispersion is what random effects, or a negative binomial, are for.)"
+            )
 
     @staticmethod
     def _column(name: str, frame: pd.DataFrame, what: str) -> Array:
@@ -139,7 +164,8 @@ class NominalValues:
     covariance : mapping from factor to matrix
         One symmetric positive semi-definite matrix per grouping factor; a number for a random intercept.
     dispersion : float
-        Residual variance of a Gaussian; 1 for Bernoulli, binomial and Poisson.
+        ϕ: residual variance of a Gaussian, squared coefficient of variation of a gamma; 1 for Bernoulli, binomial,
+        Poisson and negative binomial.
     reference : DataFrame, optional
         The data that categorical levels and data-dependent terms (``poly``, splines) refer to; a fit gives its
         pilot data. Without it they refer to the points of the design or candidates at hand.

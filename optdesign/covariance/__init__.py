@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from optdesign.covariance.all_parameters import all_parameters
 from optdesign.covariance.encoded import EncodedRows, check_layout, encode, random_dimension
+from optdesign.covariance.exact import exact_covariance
+from optdesign.covariance.multilevel import multilevel_covariance
 from optdesign.covariance.nested import InformationPoint, information_of
-from optdesign.covariance.result import AsymptoticCovariance, coefficient_index, from_information
+from optdesign.covariance.result import AsymptoticCovariance, coefficient_index, from_information, settled
 from optdesign.designs import Design
 from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.layouts import Crossed, Layout
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import ladder
 
 __all__ = ["ORDERS", "AsymptoticCovariance", "check_order", "coefficient_index", "covariance"]
 
-ORDERS = ("leading", "two-term", "averaged", "exact")
+ORDERS = ("leading", "two-term", "refined", "averaged", "exact")
 
-#: Relative change of every variance, from one quadrature rule to the next larger one, at which it counts as settled.
-QUADRATURE_TOLERANCE = 1e-8
+_WITHOUT = {
+    ("nested", "refined"): "it corrects for the estimation of crossed random effects",
+    ("deeper", "refined"): "it corrects for the estimation of crossed random effects",
+    ("deeper", "exact"): "the likelihood of an outermost unit is an integral over all the units within it",
+    ("crossed", "exact"): "the likelihood of a crossed design is one integral over all its rows and columns",
+}
 
 
-def check_order(model: MixedModel, order: str) -> None:
-    """The order must exist, and be defined for the model."""
+def theory_of(model: MixedModel, layout: Layout | None) -> str:
+    """``"nested"`` (one factor or none), ``"deeper"`` (several nested factors) or ``"crossed"``."""
+    if isinstance(layout, Crossed):
+        return "crossed"
+    return "deeper" if len(model.factors) > 1 or (layout is not None and len(layout.factors) > 1) else "nested"
+
+
+def check_order(model: MixedModel, order: str, layout: Layout | None = None) -> None:
+    """The order must exist, and have a theory for the model in the layout."""
     if order not in ORDERS:
         raise SpecificationError(f"order '{order}' is not known.{nearest(order, ORDERS)} Orders: {listed(ORDERS)}.")
-    if order == "exact" and not model.is_gaussian and model.factors:
+    theory = theory_of(model, layout)
+    missing = {name: why for (where, name), why in _WITHOUT.items() if where == theory}
+    if model.is_gaussian:
+        missing = {"refined": "a Gaussian's two-term order corrects for that already"}
+    if order in missing:
+        kind = "Gaussian" if model.is_gaussian else model.family
         raise SpecificationError(
-            f"order 'exact' is defined for Gaussian models; a {model.family} model with random effects has "
-            f"{listed(ORDERS[:3])}."
+            f"order '{order}' does not exist for a {kind} model here: {missing[order]}. It has "
+            f"{listed(name for name in ORDERS if name not in missing)}."
         )
 
 
 def covariance(
-    model: MixedModel, nominal: NominalValues, design: Design, order: str = "two-term"
+    model: MixedModel,
+    nominal: NominalValues,
+    design: Design,
+    order: str = "two-term",
+    parameters: str = "fixed",
+    reml: bool = False,
+    seed: int = 0,
 ) -> AsymptoticCovariance:
     """Asymptotic covariance of the maximum likelihood estimator of the fixed effects.
 
@@ -42,17 +70,28 @@ def covariance(
     nominal : NominalValues
     design : Design
     order : str
-        ``"leading"``: terms of order 1/m for coefficients with a random partner or at unit level, 1/(mn) for the
-        others. ``"two-term"``: Σ/m + ϕK/(mn), which neglects terms of order 1/(mn²) and 1/m². ``"averaged"``: the
-        inverse of the expected conditional information, of the same order; closer for a random intercept where units
-        are small, random effects large or events rare, but too small there for a random slope. ``"exact"``:
-        (XᵀV⁻¹X)⁻¹, for Gaussian models. All agree as n grows, and without random effects.
+        ``"leading"``: terms of order 1/m for coefficients with a random partner or at unit level, 1/N for the others.
+        ``"two-term"``: Σ/m + ϕK/N and its crossed and deeper nested counterparts, which neglects terms of order
+        1/(mn²) and 1/m². In a crossed Gaussian layout it has N − edf in place of N for covariates that are drawn for
+        each observation. ``"refined"``: for crossed random intercepts of a non-Gaussian, the two-term order with a
+        heuristic correction of relative order 1/m for coefficients that no random effect touches. ``"averaged"``:
+        the inverse of the expected conditional information, of the same order as two terms; closer for a random
+        intercept where units are small, random effects large or events rare, but too small there for a random slope.
+        By sampling, with its Monte-Carlo error, where two factors are random. ``"exact"``: (XᵀV⁻¹X)⁻¹ for Gaussian
+        models, the inverse Fisher information of one grouping factor otherwise. All agree as n grows, and without
+        random effects.
+    parameters : str
+        ``"fixed"``: the fixed effects. ``"all"``: then vech Σ of each factor and the dispersion, where there is one.
+    reml : bool
+        Variance components of a Gaussian by restricted maximum likelihood (orders two-term and exact).
+    seed : int
+        Of whatever is sampled: random effects of the averaged order, incidences and covariates drawn.
 
     Returns
     -------
     AsymptoticCovariance
         Quadrature over the random effects is refined until every variance settles to 1e-8 relative, or the
-        largest rule is reached.
+        largest rule is reached; sampling until its error is 0.2 % of every variance, or 2,000 draws.
 
     Raises
     ------
@@ -61,7 +100,8 @@ def covariance(
 
     Notes
     -----
-    Formulas and their status are in `optdesign.covariance.nested`.
+    Formulas and their status are in the modules of this package: `nested` (one factor), `deeper`, `crossed`, `gls`
+    (Gaussian), `sampled` (averaged by sampling), `components` (variance components) and `exact`.
 
     Examples
     --------
@@ -73,16 +113,30 @@ def covariance(
     >>> covariance(model, guess, Design(Nested("unit"), counts={"unit": 10}, replicates=2)).matrix
     array([[0.15]])
     """
-    check_order(model, order)
-    check_layout(model, design.layout)
+    check_order(model, order, design.layout)
+    _check_request(model, parameters, reml, order)
+    theory = theory_of(model, design.layout)
+    if theory == "nested":
+        check_layout(model, design.layout)
+    if parameters == "all":
+        fixed = partial(covariance, model, nominal, design, order, seed=seed)
+        return all_parameters(model, nominal, design, theory, order, reml, seed, fixed)
+    if theory != "nested":
+        return multilevel_covariance(model, nominal, design, order, seed)
+    if order == "exact" and not model.is_gaussian and model.factors:
+        return exact_covariance(model, nominal, design, "fixed", seed)
     rungs = ladder(random_dimension(model, nominal))
-    last = _covariance_with(model, nominal, design, order, rungs[0])
-    for nodes in rungs[1:]:
-        finer = _covariance_with(model, nominal, design, order, nodes)
-        if _agree(last, finer):
-            return finer
-        last = finer
-    return last
+    return settled(lambda nodes: _covariance_with(model, nominal, design, order, nodes), rungs)
+
+
+def _check_request(model: MixedModel, parameters: str, reml: bool, order: str) -> None:
+    if parameters not in ("fixed", "all"):
+        raise SpecificationError(f"parameters must be 'fixed' or 'all'; got {parameters!r}.")
+    if reml and not (model.is_gaussian and parameters == "all" and order in ("two-term", "exact")):
+        raise SpecificationError(
+            "reml=True concerns the variance components of a Gaussian model: it needs parameters='all' and order "
+            f"'two-term' or 'exact'; got parameters='{parameters}', order '{order}' and a {model.family} model."
+        )
 
 
 def _covariance_with(
@@ -90,11 +144,6 @@ def _covariance_with(
 ) -> AsymptoticCovariance:
     rows = encode(model, nominal, design.region, nodes)
     return _assembled(rows, information_of(rows, order).whole.at(*design.masses), order, design)
-
-
-def _agree(coarse: AsymptoticCovariance, fine: AsymptoticCovariance) -> bool:
-    old, new = np.diag(coarse.matrix), np.diag(fine.matrix)
-    return bool(np.allclose(old, new, rtol=QUADRATURE_TOLERANCE, atol=0.0))
 
 
 def _assembled(rows: EncodedRows, point: InformationPoint, order: str, design: Design) -> AsymptoticCovariance:

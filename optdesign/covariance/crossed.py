@@ -240,13 +240,13 @@ def _of_side(side: Side, components: bool) -> Array:
         average, one = vech_average(r), np.eye(r)
         maps.append(np.array([average @ (np.kron(u[:, None], one) + np.kron(one, u[:, None])) for u in side.nodes]))
     each = np.concatenate(maps, axis=1) * side.node_weight[:, None, None]
-    return np.kron(np.eye(kinds), np.moveaxis(each, 0, 1).reshape(each.shape[1], -1))
+    return np.asarray(np.kron(np.eye(kinds), np.moveaxis(each, 0, 1).reshape(each.shape[1], -1)))
 
 
 def _drawn_units(sides: Sequence[Side], number: int, components: bool) -> Array:
     """Covariance that the drawn units of one side add to the part of y that belongs to units."""
     blocks = [_of_units(side, components) * (at == number) for at, side in enumerate(sides)]
-    return np.asarray(scipy.linalg.block_diag(*blocks))
+    return np.asarray(scipy.linalg.block_diag(*blocks), dtype=float)
 
 
 def _of_units(side: Side, components: bool) -> Array:
@@ -254,7 +254,7 @@ def _of_units(side: Side, components: bool) -> Array:
     if components:
         average = vech_average(len(one))
         one = scipy.linalg.block_diag(one, 2.0 * average @ np.kron(one, one) @ average.T)
-    return np.kron(np.diag(1.0 / side.term.count), one)
+    return np.asarray(np.kron(np.diag(1.0 / side.term.count), one))
 
 
 def _load(sides: Sequence[Side], split: Split, components: bool) -> Array:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,34 @@ def check_layout(model: MixedModel, layout: Layout | None) -> None:
             )
 
 
-@lru_cache(maxsize=64)
 def encode(model: MixedModel, nominal: NominalValues, region: Region, nodes: int) -> EncodedRows:
-    """Rows of `region` under the model at its nominal values, with `nodes` quadrature nodes per random effect."""
+    """Rows of `region` under the model at its nominal values, with `nodes` quadrature nodes per random effect.
+
+    Regions of equal content, such as those of designs with other counts, share one result.
+    """
+    return _encoded(model, nominal, _shared(region), nodes)
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A region that equals every region of the same content."""
+
+    content: bytes
+    region: Region = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _shared(region: Region) -> Region:
+    return _first_of(_Content(pickle.dumps(region, pickle.HIGHEST_PROTOCOL), region))
+
+
+@lru_cache(maxsize=64)
+def _first_of(known: _Content) -> Region:
+    return known.region
+
+
+@lru_cache(maxsize=64)
+def _encoded(model: MixedModel, nominal: NominalValues, region: Region, nodes: int) -> EncodedRows:
     encoding, X, Z, sigma = _columns(model, nominal, region)
     root = psd_root(sigma)
     points, node_weight = normal_rule(root.shape[1], nodes if root.shape[1] else 1)
@@ -105,6 +131,7 @@ def encode(model: MixedModel, nominal: NominalValues, region: Region, nodes: int
 def _columns(
     model: MixedModel, nominal: NominalValues, region: Region
 ) -> tuple[formulas.Encoding, Array, Array, Array]:
+    model.check_dispersion(nominal)
     reference = region.frame if nominal.reference is None else nominal.reference
     encoding = formulas.learn(model.parsed, reference)
     X = encoding.fixed_columns(region.frame)
@@ -129,6 +156,7 @@ def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:
     return weight
 
 
+@lru_cache(maxsize=64)
 def random_dimension(model: MixedModel, nominal: NominalValues) -> int:
     """Number of random effects that vary, which sets the dimension of the quadrature; 0 for a Gaussian."""
     if model.is_gaussian or not model.factors:

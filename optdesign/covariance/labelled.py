@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,7 @@ class LabelledRows:
 
 def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoints) -> LabelledRows:
     """Rows of labelled points under a model at its nominal values."""
+    model.check_dispersion(nominal)
     reference = points.frame if nominal.reference is None else nominal.reference
     encoding = formulas.learn(model.parsed, reference)
     X = encoding.fixed_columns(points.frame)
@@ -116,3 +117,51 @@ def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoi
         lambda eta: checked_weights(model.weight(eta, points.frame) / nominal.dispersion, points.frame),
         points.chosen,
     )
+
+
+def without_cells(rows: LabelledRows) -> LabelledRows:
+    """A Gaussian with a random effect of each cell, as one without it: its cells' means and deviations, exactly.
+
+    Observations of a cell with variance σ² + n σ_c² of n times their mean and σ² of their deviations.
+    """
+    cells = [term for term in rows.terms if ":" in term.factor]
+    if not cells:
+        return rows
+    (cell,) = cells
+    _check_cell_intercept(cell)
+    others = tuple(term for term in rows.terms if term is not cell)
+    total = np.bincount(cell.level, weights=rows.observations)
+    first = np.unique(cell.level, return_index=True)[1]
+    share = rows.observations / total[cell.level]
+
+    def mean(values: Array) -> Array:
+        result = np.zeros((len(total), values.shape[1]))
+        np.add.at(result, cell.level, share[:, None] * values)
+        return result
+
+    def both(values: Array) -> Array:
+        centre = mean(values)
+        return np.concatenate([centre, values - centre[cell.level]])
+
+    precision = rows.weight(rows.eta)
+    size = total / cell.count
+    weight = np.concatenate([1.0 / (1.0 / precision[first] + size * cell.sigma[0, 0]), precision])
+    terms = tuple(
+        replace(term, Z=both(term.Z), level=np.concatenate([term.level[first], term.level])) for term in others
+    )
+    return replace(
+        rows,
+        X=both(rows.X),
+        observations=np.concatenate([total, rows.observations]),
+        eta=np.concatenate([rows.eta[first], rows.eta]),
+        terms=terms,
+        weight=lambda eta: np.broadcast_to(weight, eta.shape),
+        chosen=np.concatenate([rows.chosen[first], rows.chosen]),
+    )
+
+
+def _check_cell_intercept(cell: RandomTerm) -> None:
+    if cell.Z.shape[1] != 1 or np.ptp(cell.Z) > 0:
+        raise SpecificationError(
+            f"the effect of cells '{cell.factor}' must be a random intercept, (1 | {cell.factor})."
+        )

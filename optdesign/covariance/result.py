@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[np.float64]
+
+
+#: Relative change of every variance, from one quadrature rule to the next larger one, at which it counts as settled.
+QUADRATURE_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,3 +141,19 @@ def from_information(
         terms = MappingProxyType({source: matrix @ part @ matrix for source, part in parts.items()})
     matrix.flags.writeable = False
     return AsymptoticCovariance(matrix, names, order, terms, missing, aliases, estimate, notes=notes)
+
+
+def settled(compute: Callable[[int], AsymptoticCovariance], rungs: Sequence[int]) -> AsymptoticCovariance:
+    """The result of the first quadrature rule that changes no variance by more than the tolerance, or of the last."""
+    last = compute(rungs[0])
+    for nodes in rungs[1:]:
+        finer = compute(nodes)
+        if _agree(last, finer):
+            return finer
+        last = finer
+    return last
+
+
+def _agree(coarse: AsymptoticCovariance, fine: AsymptoticCovariance) -> bool:
+    old, new = np.diag(coarse.matrix), np.diag(fine.matrix)
+    return bool(np.allclose(old, new, rtol=QUADRATURE_TOLERANCE, atol=0.0))

@@ -24,6 +24,7 @@ from optdesign.errors import (
     listed,
     nearest,
 )
+from optdesign.layouts import Crossed
 from optdesign.linalg import summed
 from optdesign.measures import Measure, names_of
 from optdesign.models import MixedModel, NominalValues
@@ -113,7 +114,7 @@ def optimize(
     (14.142, True)
     """
     check_order(model, order)
-    check_layout(model, space.layout)
+    _check_scope(model, space, order)
     _check_covariates(model, space)
     build = partial(make_problem, model, nominal, criterion=criterion, cost=cost, budget=budget, order=order)
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
@@ -258,6 +259,21 @@ def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -
             f"the information matrix is too close to singular for the search ({error}). Centre and scale the "
             "covariates, or leave out terms that nearly repeat each other."
         ) from None
+
+
+def _check_scope(model: MixedModel, space: DesignSpace, order: str) -> None:
+    """Information must be concave in the masses, which is known of one grouping factor and these orders."""
+    if isinstance(space.layout, Crossed) or len(space.layout.factors if space.layout else ()) > 1:
+        raise SpecificationError(
+            f"designs are optimised for one grouping factor, Nested('factor'), and for none; the layout is "
+            f"{space.layout!r}. Compare designs of it with covariance(model, guess, design)."
+        )
+    check_layout(model, space.layout)
+    if order == "exact" and not model.is_gaussian and model.factors:
+        raise SpecificationError(
+            f"designs are optimised by order 'exact' for Gaussian models only; a {model.family} model with random "
+            "effects has 'leading', 'two-term' and 'averaged'. accuracy(model, guess, design) compares them at a plan."
+        )
 
 
 def _check_covariates(model: MixedModel, space: DesignSpace) -> None:

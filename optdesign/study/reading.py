@@ -301,12 +301,15 @@ def _contradictions(study: Study) -> Iterator[Problem]:
 
 def _model_problems(model: Model) -> Iterator[Problem]:
     """What can be told without expanding the formula, which takes heavier libraries."""
-    if model.size is not None and model.family.lower() != "binomial":
-        yield ("model", "size"), f"belongs to the family 'binomial'; the family is '{model.family}'. Leave it out."
+    if model.size is not None and model.family.lower() not in ("binomial", "negative-binomial"):
+        yield (
+            ("model", "size"),
+            f"belongs to 'binomial' and 'negative-binomial'; the family is '{model.family}'. Leave it out.",
+        )
     checks: dict[str, Callable[[], object]] = {
         "formula": lambda: parse(model.formula),
-        "family": lambda: family_named(model.family),
-        "link": lambda: model.link and link_named(model.link, family_named(model.family)),
+        "family": lambda: family_named(model.family, model.size),
+        "link": lambda: model.link and link_named(model.link, family_named(model.family, model.size)),
     }
     for key, check in checks.items():
         try:

@@ -44,13 +44,18 @@ class Model(Table):
     formula: Name = Field(
         description="a formula as in lme4, with random terms in parentheses: 'y ~ x + (1 + x | group)'"
     )
-    family: Name = Field(default="gaussian", description="one of 'gaussian', 'bernoulli', 'binomial', 'poisson'")
+    family: Name = Field(
+        default="gaussian",
+        description="one of 'gaussian', 'bernoulli', 'binomial', 'poisson', 'gamma', 'inverse-gaussian', "
+        "'negative-binomial'",
+    )
     link: Name | None = Field(
         default=None, description="the name of a link, such as 'log'; the canonical link by default"
     )
-    size: Annotated[int, Field(ge=1)] | Name | None = Field(
+    size: Annotated[float, Field(gt=0)] | Name | None = Field(
         default=None,
-        description="trials per observation of a binomial response, a whole number or the name of a column",
+        description="trials per observation of a binomial response, a number or the name of a column; the known size "
+        "k of a negative binomial",
     )
     offset: Name | None = Field(default=None, description="the name of a column added to the linear predictor")
 

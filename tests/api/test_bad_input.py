@@ -259,7 +259,7 @@ def test_all_problems_are_listed_one_per_line(study):
         ('by = "subject"', 'by = "patient"', ("line 24, [space] observed.by: 'patient' is not a column",)),
         ('columns = ["base"]', 'columns = ["base", "V4"]', ("line 21, [space] observed: 'V4' varies within",)),
         ('columns = ["base"]', 'columns = ["base", "trt"]', ("'trt' cannot be both chosen and observed",)),
-        ('[goal]', '[goal]\norder = "exact"', ("order 'exact' is defined for Gaussian models",)),
+        ('[goal]', '[goal]\norder = "exact"', ("by order 'exact' for Gaussian models only",)),
         ('from_pilot = "epil.csv"', "", ("line 9, [nominal]: give either from_pilot", "or beta")),
         ('from_pilot = "epil.csv"', f'from_pilot = "epil.csv"\n{STATED}', ("nothing else may be stated",)),
         ('family = "poisson"', 'family = "poisson"\nsize = 3', ("line 8, [model] size", "'binomial'")),

@@ -48,9 +48,35 @@ def test_link_of_another_family():
         MixedModel("y ~ x", "bernoulli", link="log")
 
 
+@pytest.mark.parametrize(
+    ("family", "link"),
+    [("gamma", "inverse"), ("inverse-gaussian", "inverse-squared"), ("negative-binomial", "log-odds")],
+)
+def test_links_that_a_normal_random_effect_leaves(family, link):
+    size = 2.0 if family == "negative-binomial" else None
+    assert MixedModel("y ~ x", family, link, size).link_function.name == link
+    with pytest.raises(SpecificationError, match=rf"link '{link}'.*leaves that range.*link='log'"):
+        MixedModel("y ~ x + (1 | g)", family, link, size)
+
+
+def test_negative_binomial_needs_its_size():
+    with pytest.raises(SpecificationError, match=r"needs size=.*positive number; got None"):
+        MixedModel("y ~ x", "negative-binomial")
+
+
+def test_dispersion_of_a_family_without_one():
+    with pytest.raises(SpecificationError, match="poisson response has no dispersion parameter"):
+        MixedModel("y ~ x", "poisson").check_dispersion(NominalValues([0, 0], dispersion=1.5))
+
+
+def test_predictor_out_of_the_links_domain_names_the_point():
+    with pytest.raises(SpecificationError, match=r"link 'inverse' needs linear predictors between 0 and inf.*'x'.*-2"):
+        MixedModel("y ~ x", "gamma").weight(np.array([1.0, -2.0]), pd.DataFrame({"x": [1, -2]}))
+
+
 @pytest.mark.parametrize("family", ["gaussian", "poisson", "bernoulli"])
 def test_size_belongs_to_the_binomial(family):
-    with pytest.raises(SpecificationError, match=rf"size= belongs to the binomial family; the family is '{family}'"):
+    with pytest.raises(SpecificationError, match=rf"size= belongs to the binomial and .* the family is '{family}'"):
         MixedModel("y ~ x", family, size=3)
 
 

@@ -93,7 +93,7 @@ def test_exact_design_of_a_plain_model_lists_its_points():
         ),
         (od.SpecificationError, r"varies within a unit.*levels=", {"levels": {}}),
         (od.SpecificationError, r"order 'two term' is not known.*'two-term'", {"order": "two term"}),
-        (od.SpecificationError, r"'exact' is defined for Gaussian models", {"order": "exact"}),
+        (od.SpecificationError, r"by order 'exact' for Gaussian models only", {"order": "exact"}),
         (
             od.SpecificationError,
             r"uses 'treat', which the space neither offers",
