@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from optdesign.inference import interval_width as interval_width
     from optdesign.inference import power as power
     from optdesign.inference import sample_size as sample_size
+    from optdesign.layouts import Crossed as Crossed
     from optdesign.layouts import Nested as Nested
     from optdesign.measures import Candidates as Candidates
     from optdesign.measures import Measure as Measure
@@ -67,7 +68,7 @@ _HOMES = {
     ),
     "fit": ("Fit", "fit"),
     "inference": ("SampleSize", "WaldTest", "interval_width", "power", "sample_size"),
-    "layouts": ("Nested",),
+    "layouts": ("Crossed", "Nested"),
     "measures": ("Candidates", "Measure"),
     "models": ("MixedModel", "NominalValues"),
     "optimize": ("Certificate", "ExactDesign", "OptimalDesign", "efficiency", "optimize"),
