@@ -302,6 +302,11 @@ class Design:
         """Number of observations in all."""
         return float(sum(g.observations for g in self.groups))
 
+    @property
+    def cell_size(self) -> float:
+        """Observations per observed cell of a crossed layout."""
+        return self.groups[0].replicates
+
     @cached_property
     def points(self) -> LabelledPoints:
         """The design's distinct covariate points, with the kinds of unit of every factor."""

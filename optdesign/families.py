@@ -287,3 +287,66 @@ def fisher_weight(family: Family, link: Link, eta: Array) -> Array:
     array([0.25, 0.  ])
     """
     return family.weights[link.name](eta)
+
+
+def _binary_logs(link: str, eta: Array) -> tuple[Array, Array]:
+    """log μ and log(1 − μ), neither by subtraction."""
+    from scipy.special import log_expit, log_ndtr
+
+    if link == "cloglog":
+        s = np.maximum(_exp(eta), np.finfo(float).tiny)
+        return np.log(-np.expm1(-s)), -s
+    log = log_expit if link == "logit" else log_ndtr
+    return log(eta), log(-eta)
+
+
+def log_likelihood(family: Family, link: Link, eta: Array, total: Array, number: Array) -> Array:
+    """ϕ times the log likelihood of a total of responses that share a linear predictor, up to terms free of η.
+
+    Parameters
+    ----------
+    eta : array
+        Linear predictor.
+    total, number : arrays that broadcast with it
+        Sum of the responses, and how many they are (trials of a binomial).
+    """
+    if family.name in ("bernoulli", "binomial"):
+        success, failure = _binary_logs(link.name, eta)
+        return np.asarray(total * success + (number - total) * failure)
+    mean = link.mean(eta)
+    if family.name == "poisson":
+        return np.asarray(total * eta - number * mean)
+    if family.name == "gamma":
+        return np.asarray(-total / mean - number * np.log(mean))
+    if family.name == "inverse-gaussian":
+        return np.asarray(number / mean - 0.5 * total / mean**2)
+    if family.name == "gaussian":
+        return np.asarray(total * mean - 0.5 * number * mean**2)
+    size = 1.0 / float(family.variance(np.ones(1))[0] - 1.0)
+    return np.asarray(total * np.log(mean / (mean + size)) - number * size * np.log1p(mean / size))
+
+
+def log_base(family: Family, total: Array, number: Array) -> Array:
+    """The terms free of η that `log_likelihood` leaves out, for binary and Poisson totals."""
+    from scipy.special import gammaln
+
+    if family.name == "poisson":
+        return np.asarray(total * np.log(number) - gammaln(total + 1.0))
+    return np.asarray(gammaln(number + 1.0) - gammaln(total + 1.0) - gammaln(number - total + 1.0))
+
+
+def draw_totals(family: Family, mean: Array, number: Array, dispersion: float, rng: np.random.Generator) -> Array:
+    """Totals of `number` independent responses of a given mean: every family is closed under sums."""
+    number = np.broadcast_to(number, mean.shape)
+    if family.name in ("bernoulli", "binomial"):
+        return np.asarray(rng.binomial(number.astype(np.int64), mean), dtype=float)
+    if family.name == "poisson":
+        return np.asarray(rng.poisson(number * mean), dtype=float)
+    if family.name == "gamma":
+        return rng.gamma(number / dispersion, dispersion * mean)
+    if family.name == "inverse-gaussian":
+        return rng.wald(number * mean, number**2 / dispersion)
+    if family.name == "gaussian":
+        return rng.normal(number * mean, np.sqrt(number * dispersion))
+    size = 1.0 / float(family.variance(np.ones(1))[0] - 1.0)
+    return np.asarray(rng.negative_binomial(number * size, size / (size + mean)), dtype=float)

@@ -122,9 +122,13 @@ class MixedModel:
             return sizes
         return np.full(len(frame), float(self.size or 1) if self.distribution.name == "binomial" else 1.0)
 
+    def offsets(self, frame: pd.DataFrame) -> Array:
+        """Offset of each row, shape (rows,)."""
+        return np.zeros(len(frame)) if self.offset is None else self._column(self.offset, frame, "offset")
+
     def weight(self, eta: Array, frame: pd.DataFrame) -> Array:
         """Conditional Fisher weight at linear predictors `eta` of shape (…, rows), size and offset included."""
-        shifted = eta + (0.0 if self.offset is None else self._column(self.offset, frame, "offset"))
+        shifted = eta + self.offsets(frame)
         low, high = self.link_function.domain
         outside = ~((low < shifted) & (shifted < high)).reshape(-1, len(frame)).all(axis=0)
         if outside.any():

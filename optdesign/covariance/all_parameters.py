@@ -56,7 +56,7 @@ def all_parameters(
         found = beside(fixed(), _averaged(model, rows))
     else:
         _check(theory, order)
-        found = by_operator(model, rows, order, design.groups[0].replicates, components=True)
+        found = by_operator(model, rows, order, design.cell_size, components=True)
     spread = model.distribution.dispersion_variance
     if spread is None:
         return found

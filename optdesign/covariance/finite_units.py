@@ -30,13 +30,18 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 
-def degrees_of_freedom_loss(rows: LabelledRows, sides: Sequence[Side], split: Split) -> Array:
+def degrees_of_freedom_loss(rows: LabelledRows, sides: Sequence[Side], split: Split, squares: float) -> Array:
     """Information that a Gaussian's random effects take from covariates drawn for each observation, shape (b, b).
 
     (edf/N) Σ_x μ(x) σ⁻² Cov(r | chosen covariates), r the residual of x_B from z: only what is drawn is ever
     confounded with units; a covariate that is set is spread evenly over them and loses nothing. [D]
+
+    Parameters
+    ----------
+    squares : float
+        Sum over cells of the square of their number of observations.
     """
-    share = effective_df(rows, sides, split) / rows.observations.sum()
+    share = effective_df(rows, sides, split, squares) / rows.observations.sum()
     weight = rows.observations * rows.weight(rows.eta)
     total = summed(rows.chosen, weight, int(rows.chosen.max()) + 1)
     mean = np.zeros((len(total), split.residual.shape[1]))
@@ -45,22 +50,45 @@ def degrees_of_freedom_loss(rows: LabelledRows, sides: Sequence[Side], split: Sp
     return np.asarray(share * drawn.T @ (weight[:, None] * drawn))
 
 
-def effective_df(rows: LabelledRows, sides: Sequence[Side], split: Split) -> float:
+def effective_df(rows: LabelledRows, sides: Sequence[Side], split: Split, squares: float) -> float:
     """Effective degrees of freedom of the random effects and of the coefficients they absorb.
 
     edf = d_A + Σ_t (m_t − 1) tr{(Ω_t + σ²/n_t Σ_t⁻¹)⁻¹ Ω_t}, Ω_t = E zzᵀ and n_t the observations per unit, written
-    without inverses. Exact in σ² E tr(P) for random intercepts in a complete crossing.
+    without inverses. Exact in σ² E tr(P) for random intercepts in a complete crossing; for random intercepts in an
+    incomplete one the singular values of the incidence are all taken to be their root mean square.
     """
-    total = rows.observations.sum()
+    total = float(rows.observations.sum())
     variance = 1.0 / float(rows.weight(rows.eta)[0])
-    df = float(split.combine.shape[1] - split.combine.shape[0])
-    for side in sides:
-        term, root = side.term, psd_root(side.term.sigma)
-        moment = root.T @ (term.Z.T @ (rows.observations[:, None] * term.Z)) @ root / total
-        values = np.maximum(np.linalg.eigvalsh(moment), 0.0)
-        units = term.count.sum()
-        df += float((units - 1.0) * (values / (values + variance * units / total)).sum())
-    return df
+    absorbed = float(split.combine.shape[1] - split.combine.shape[0])
+    units = [float(side.term.count.sum()) for side in sides]
+    shrunk = [_shrinkage(rows, side, variance * m / total) for side, m in zip(sides, units, strict=True)]
+    if len(sides) == 2 and all(_is_intercept(side) for side in sides):
+        return absorbed + _intercepts_df(units, [total / m for m in units], [s[0] for s in shrunk], squares)
+    return absorbed + sum((m - 1.0) * float(s.sum()) for m, s in zip(units, shrunk, strict=True))
+
+
+def _shrinkage(rows: LabelledRows, side: Side, noise: float) -> Array:
+    """Eigenvalues of (Ω + noise Σ⁻¹)⁻¹Ω, shape (rank of Σ,)."""
+    root = psd_root(side.term.sigma)
+    moment = root.T @ (side.term.Z.T @ (rows.observations[:, None] * side.term.Z)) @ root / rows.observations.sum()
+    values = np.maximum(np.linalg.eigvalsh(moment), 0.0)
+    return np.asarray(values / (values + noise))
+
+
+def _is_intercept(side: Side) -> bool:
+    return side.shape[2] == 1 and np.ptp(side.term.Z) == 0.0 and side.term.sigma[0, 0] > 0.0
+
+
+def _intercepts_df(units: list[float], sizes: list[float], shrunk: list[float], squares: float) -> float:
+    """Sum over singular values s of 2 − {λ₁(k₂ + λ₂) + λ₂(k₁ + λ₁)}/{(k₁ + λ₁)(k₂ + λ₂) − s²}, and the units left over.
+
+    In f_t = k_t/(k_t + λ_t) and q = s²/(k₁k₂) the summand is (f₁ + f₂ − 2 f₁f₂q)/(1 − f₁f₂q).
+    """
+    fewest = min(units)
+    excess = max(squares - sizes[0] * sizes[1], 0.0) / max(fewest - 1.0, 1.0)
+    product = shrunk[0] * shrunk[1] * min(excess / (sizes[0] * sizes[1]), 1.0)
+    each = (sum(shrunk) - 2.0 * product) / (1.0 - product)
+    return (fewest - 1.0) * each + sum((m - fewest) * f for m, f in zip(units, shrunk, strict=True))
 
 
 def curvature_loss(rows: LabelledRows, sides: Sequence[Side], split: Split, replicates: float) -> Array:
@@ -98,7 +126,7 @@ def curvature_loss(rows: LabelledRows, sides: Sequence[Side], split: Split, repl
 
 def _check_intercepts(sides: Sequence[Side]) -> None:
     for side in sides:
-        if side.shape[2] != 1 or np.ptp(side.term.Z) > 0 or side.term.sigma[0, 0] == 0.0:
+        if not _is_intercept(side):
             raise SpecificationError(
                 f"order 'refined' is defined for random intercepts of positive variance; '{side.term.factor}' has "
                 f"random {', '.join(side.term.names)}. Use 'two-term' or 'averaged'."

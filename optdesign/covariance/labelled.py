@@ -68,6 +68,8 @@ class LabelledRows:
         Linear predictors of shape (…, rows) to Fisher weights w/ϕ of one observation, offset and size included.
     chosen : integer array, shape (rows,)
         Rows with equal numbers differ only in covariates that are drawn for each observation.
+    offset, trials : arrays, shape (rows,), or None
+        Offset and binomial size of each row, where the rows come from a design or a data frame.
     """
 
     names: tuple[str, ...]
@@ -79,6 +81,8 @@ class LabelledRows:
     terms: tuple[RandomTerm, ...]
     weight: Callable[[Array], Array]
     chosen: Index
+    offset: Array | None = None
+    trials: Array | None = None
 
 
 def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoints) -> LabelledRows:
@@ -116,6 +120,8 @@ def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoi
         terms,
         lambda eta: checked_weights(model.weight(eta, points.frame) / nominal.dispersion, points.frame),
         points.chosen,
+        model.offsets(points.frame),
+        model.trials(points.frame),
     )
 
 

@@ -38,7 +38,7 @@ def multilevel_covariance(
         return sampled_covariance(labelled_rows(model, nominal, listed_points(design, seed)), seed)
     rows = labelled_rows(model, nominal, design.points)
     if isinstance(design.layout, Crossed):
-        return by_operator(model, rows, order, design.groups[0].replicates)
+        return by_operator(model, rows, order, design.cell_size)
     return settled(lambda nodes: deeper_covariance(rows, order, nodes), rungs(model, rows, chained=True))
 
 
@@ -51,15 +51,22 @@ def uniform(design: Design) -> bool:
 
 
 def by_operator(
-    model: MixedModel, rows: LabelledRows, order: str, replicates: float, components: bool = False
+    model: MixedModel, rows: LabelledRows, order: str, cell_size: float, components: bool = False
 ) -> AsymptoticCovariance:
-    """Leading, two-term or refined covariance through the two-way operator."""
+    """Leading, two-term or refined covariance through the two-way operator.
+
+    Parameters
+    ----------
+    cell_size : float
+        Observations per cell, averaged over observations.
+    """
     loss: Loss | None = None
     if model.is_gaussian:
+        squares = cell_size * float(rows.observations.sum())
         rows = without_cells(rows)
-        loss = degrees_of_freedom_loss if order == "two-term" else None
+        loss = partial(degrees_of_freedom_loss, squares=squares) if order == "two-term" else None
     elif order == "refined":
-        loss = partial(curvature_loss, replicates=replicates)
+        loss = partial(curvature_loss, replicates=cell_size)
     _check_two(rows)
     theory = "two-term" if order == "refined" else order
     sizes = rungs(model, rows, components)
