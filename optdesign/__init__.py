@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optdesign.costs import Cost as Cost
     from optdesign.covariance import AsymptoticCovariance as AsymptoticCovariance
     from optdesign.covariance import covariance as covariance
+    from optdesign.covariance import covariance_of_frame as covariance_of_frame
     from optdesign.criteria import AOptimality as AOptimality
     from optdesign.criteria import COptimality as COptimality
     from optdesign.criteria import DOptimality as DOptimality
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "covariance": ("AsymptoticCovariance", "covariance"),
+    "covariance": ("AsymptoticCovariance", "covariance", "covariance_of_frame"),
     "costs": ("Cost",),
     "criteria": ("AOptimality", "COptimality", "DOptimality"),
     "designs": ("Design", "DesignSpace", "Group", "Share"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from optdesign.covariance.all_parameters import all_parameters
 from optdesign.covariance.encoded import EncodedRows, check_layout, encode, random_dimension
 from optdesign.covariance.exact import exact_covariance
+from optdesign.covariance.frame import frame_covariance, layout_of, shape_of
+from optdesign.covariance.labelled import labelled_rows
 from optdesign.covariance.multilevel import multilevel_covariance
 from optdesign.covariance.nested import InformationPoint, information_of
 from optdesign.covariance.result import AsymptoticCovariance, coefficient_index, from_information, settled
@@ -18,7 +21,17 @@ from optdesign.layouts import Crossed, Layout
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import ladder
 
-__all__ = ["ORDERS", "AsymptoticCovariance", "check_order", "coefficient_index", "covariance"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "ORDERS",
+    "AsymptoticCovariance",
+    "check_order",
+    "coefficient_index",
+    "covariance",
+    "covariance_of_frame",
+]
 
 ORDERS = ("leading", "two-term", "refined", "averaged", "exact")
 
@@ -124,9 +137,51 @@ def covariance(
     if theory != "nested":
         return multilevel_covariance(model, nominal, design, order, seed)
     if order == "exact" and not model.is_gaussian and model.factors:
-        return exact_covariance(model, nominal, design, "fixed", seed)
+        return exact_covariance(model, nominal, labelled_rows(model, nominal, design.points), "fixed", seed)
     rungs = ladder(random_dimension(model, nominal))
     return settled(lambda nodes: _covariance_with(model, nominal, design, order, nodes), rungs)
+
+
+def covariance_of_frame(
+    model: MixedModel, nominal: NominalValues, df: pd.DataFrame, order: str = "two-term", seed: int = 0
+) -> AsymptoticCovariance:
+    """Covariance of the fixed effects that a data set of the shape of `df` would give, whatever its incidence.
+
+    Parameters
+    ----------
+    model : MixedModel
+    nominal : NominalValues
+    df : DataFrame
+        One row per observation: covariates and grouping factors; a response is not needed. Factors are found to be
+        nested or crossed from the rows. Groups may be of any size, and any cells of two crossed factors observed.
+    order : str
+        As for `covariance`. Leading, two-term and refined see units through their covariates and, in classes, their
+        sizes and means of the other covariates; exact and averaged list every unit.
+    seed : int
+        Of what is sampled.
+
+    Returns
+    -------
+    AsymptoticCovariance
+        With a note where a crossed incidence is not connected.
+
+    Raises
+    ------
+    SpecificationError
+        For missing columns or values, an order that has no theory here, or factors that are neither nested nor two
+        crossed ones.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> df = pd.DataFrame({"unit": [1, 1, 2, 2, 2, 2]})
+    >>> guess = NominalValues([0.0], {"unit": 0.5}, dispersion=2.0)
+    >>> covariance_of_frame(MixedModel("y ~ 1 + (1 | unit)"), guess, df, "exact").matrix
+    array([[0.6]])
+    """
+    shape = shape_of(model, df)
+    check_order(model, order, layout_of(shape))
+    return frame_covariance(model, nominal, shape, order, seed)
 
 
 def _check_request(model: MixedModel, parameters: str, reml: bool, order: str) -> None:

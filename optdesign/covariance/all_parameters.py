@@ -49,7 +49,7 @@ def all_parameters(
     if model.is_gaussian and rows.terms and not (theory == "nested" and order == "two-term"):
         return beside(fixed(), _gaussian(model, nominal, design, rows, theory, order, reml, seed))
     if order == "exact" and rows.terms:
-        return exact_covariance(model, nominal, design, "all", seed)
+        return exact_covariance(model, nominal, rows, "all", seed)
     if not rows.terms:
         found = fixed()
     elif theory == "nested" and order == "averaged":

@@ -56,7 +56,7 @@ class Unit:
 
 
 def exact_covariance(
-    model: MixedModel, nominal: NominalValues, design: Design, parameters: str, seed: int
+    model: MixedModel, nominal: NominalValues, rows: LabelledRows, parameters: str, seed: int
 ) -> AsymptoticCovariance:
     """Inverse of the exact Fisher information of (β, vech Σ), one grouping factor; of its β block where asked for.
 
@@ -66,7 +66,6 @@ def exact_covariance(
         For numbers of observations at a point of a unit that are not whole, more than three random effects, or a
         covariance on the boundary.
     """
-    rows = labelled_rows(model, nominal, design.points)
     check_interior(rows)
     units = _units(rows)
     information, error, notes = _information(model, nominal, units, seed)
