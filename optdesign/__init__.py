@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from optdesign.covariance import AsymptoticCovariance as AsymptoticCovariance
     from optdesign.covariance import covariance as covariance
     from optdesign.covariance import covariance_of_frame as covariance_of_frame
+    from optdesign.covariance.accuracy import Accuracy as Accuracy
+    from optdesign.covariance.accuracy import accuracy as accuracy
     from optdesign.criteria import AOptimality as AOptimality
     from optdesign.criteria import COptimality as COptimality
     from optdesign.criteria import DOptimality as DOptimality
@@ -56,6 +58,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "covariance": ("AsymptoticCovariance", "covariance", "covariance_of_frame"),
+    "covariance.accuracy": ("Accuracy", "accuracy"),
     "costs": ("Cost",),
     "criteria": ("AOptimality", "COptimality", "DOptimality"),
     "designs": ("Design", "DesignSpace", "Group", "Share"),

@@ -20,9 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.covariance.components import check_interior
-from optdesign.covariance.labelled import LabelledRows, labelled_rows
+from optdesign.covariance.labelled import LabelledRows
 from optdesign.covariance.result import AsymptoticCovariance, component_names, from_information
-from optdesign.designs import Design
 from optdesign.errors import SpecificationError
 from optdesign.families import draw_totals, log_base, log_likelihood
 from optdesign.linalg import duplication, vech_pairs
@@ -77,11 +76,8 @@ def exact_covariance(
     return whole if parameters == "all" else _head(whole, len(rows.names))
 
 
-def affordable(model: MixedModel, nominal: NominalValues, design: Design) -> bool:
-    """Whether exact information exists for the design and is a matter of seconds."""
-    if model.is_gaussian or not model.factors:
-        return True
-    rows = labelled_rows(model, nominal, design.points)
+def affordable(rows: LabelledRows) -> bool:
+    """Whether exact information exists for a design of one grouping factor and is a matter of seconds."""
     try:
         check_interior(rows)
         units = _units(rows)

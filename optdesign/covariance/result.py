@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from optdesign.covariance.transform import Function, Transformed, transformed
 from optdesign.errors import SpecificationError, listed, nearest
 from optdesign.linalg import inverse_information, vech_pairs
 
@@ -76,6 +77,40 @@ class AsymptoticCovariance:
         at = [self.position(name) for name in combination]
         weights = np.array(list(combination.values()), dtype=float)
         return float(weights @ self.matrix[np.ix_(at, at)] @ weights)
+
+    def of(self, function: Function | str, simulate: int = 0, seed: int = 0) -> Transformed:
+        """A smooth function of the parameters, with the covariance of its estimator by the delta method.
+
+        Parameters
+        ----------
+        function : callable or str
+            Of a mapping from parameter name to value, returning a number or several; or an expression in the names,
+            such as ``"exp(treat)"``, with names that are not identifiers in backticks.
+        simulate : int
+            Draws from the estimator's normal law with which to check the first-order variance; none by default.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        Transformed
+
+        Raises
+        ------
+        SpecificationError
+            For a name that is not a parameter, or a function that is not finite at the nominal values.
+        NotEstimableError
+            Where the function uses a parameter that the design cannot estimate.
+
+        Examples
+        --------
+        With x̄ ~ N(log θ, 1/n), exp(x̄) has asymptotic variance θ²/n and exact variance θ²{exp(2/n) − exp(1/n)}:
+
+        >>> mean = AsymptoticCovariance(np.array([[0.1]]), ("mean",), "exact", None, (), {}, np.log([2.0]))
+        >>> mean.of("exp(mean)").covariance.round(6), float(4 * (np.exp(0.2) - np.exp(0.1)).round(6))
+        (array([[0.4]]), 0.464928)
+        """
+        return transformed(function, self.names, self.aliases, self.estimate, self.matrix, simulate, seed)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per parameter: variance, standard error, and the variance by source."""
