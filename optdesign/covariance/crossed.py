@@ -240,7 +240,7 @@ def _of_side(side: Side, components: bool) -> Array:
         average, one = vech_average(r), np.eye(r)
         maps.append(np.array([average @ (np.kron(u[:, None], one) + np.kron(one, u[:, None])) for u in side.nodes]))
     each = np.concatenate(maps, axis=1) * side.node_weight[:, None, None]
-    return np.asarray(np.kron(np.eye(kinds), np.moveaxis(each, 0, 1).reshape(each.shape[1], -1)))
+    return np.asarray(np.kron(np.eye(kinds), np.moveaxis(each, 0, 1).reshape(each.shape[1], len(side.nodes) * r)))
 
 
 def _drawn_units(sides: Sequence[Side], number: int, components: bool) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -107,7 +107,9 @@ class _Content:
 
 @lru_cache(maxsize=64)
 def _shared(region: Region) -> Region:
-    return _first_of(_Content(pickle.dumps(region, pickle.HIGHEST_PROTOCOL), region))
+    # Field by field: what the region has computed so far is no part of what it is.
+    content = [getattr(region, part.name) for part in fields(region)]
+    return _first_of(_Content(pickle.dumps(content, pickle.HIGHEST_PROTOCOL), region))
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -382,7 +382,8 @@ class InformationPoint:
         """∂M/∂μ for each atom, shape (A, p, p)."""
         residual, blocks = self._residuals(np.eye(self.information.shape[0])), self.subset.blocks
         weight = blocks.weight * blocks.node_weight[:, None] * blocks.share[:, None, :]
-        each = np.einsum("kqn,kqni,kqnj->knij", weight, residual, residual, optimize=True)
+        weighted = np.moveaxis(weight[..., None] * residual, 1, 3)
+        each = weighted @ np.moveaxis(residual, 1, 2)
         return _added(each.reshape(-1, *each.shape[2:]), blocks.atom.ravel(), self.subset.n_atoms)
 
     def _residuals(self, direction: Array) -> Array:
@@ -422,6 +423,7 @@ def _added(values: Array, index: Index, size: int) -> Array:
     return total
 
 
+@lru_cache(maxsize=16)
 def information_of(rows: EncodedRows, order: str) -> NestedInformation:
     """The information function of an order; averaged, exact and leading use standardised random effects."""
     return NestedInformation(rows if order == "two-term" else rows.standardised(), RULES[order])

@@ -130,18 +130,11 @@ def _formula(text: str) -> Function:
         tree = ast.parse(re.sub(r"`([^`]+)`", renamed, text), mode="eval")
     except SyntaxError as error:
         raise SpecificationError(f"the expression '{text}' cannot be read ({error.msg}).") from None
-    kinds = (
-        ast.Expression,
-        ast.BinOp,
-        ast.UnaryOp,
-        ast.Call,
-        ast.Name,
-        ast.Constant,
-        ast.operator,
-        ast.unaryop,
-        ast.Load,
-    )
-    if not all(isinstance(node, kinds) for node in ast.walk(tree)):
+    operations = (ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Call)
+    leaves = (ast.Expression, ast.Name, ast.Constant, ast.Load)
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    known = all(isinstance(function, ast.Name) and function.id in FUNCTIONS for function in called)
+    if not known or not all(isinstance(node, operations + leaves) for node in ast.walk(tree)):
         raise SpecificationError(
             f"the expression '{text}' may use parameters, numbers, + - * / **, and {listed(FUNCTIONS)} only."
         )
