@@ -386,6 +386,14 @@ class InformationPoint:
         each = weighted @ np.moveaxis(residual, 1, 2)
         return _added(each.reshape(-1, *each.shape[2:]), blocks.atom.ravel(), self.subset.n_atoms)
 
+    def parts(self, counts: Array, totals: Array) -> tuple[Array, Array]:
+        """Σ m ∂M/∂m over unit types and Σ μ ∂M/∂μ over atoms, shape (p, p) each: at the point's own masses, M in two."""
+        residual, blocks = self._residuals(np.eye(self.information.shape[0])), self.subset.blocks
+        observations = (totals[blocks.atom] * blocks.share)[:, None, :]
+        weight = blocks.weight * blocks.node_weight[:, None] * observations
+        weighted = (weight[..., None] * residual).reshape(-1, residual.shape[3])
+        return np.tensordot(counts, self.unit_gradients(), 1), weighted.T @ residual.reshape(weighted.shape)
+
     def _residuals(self, direction: Array) -> Array:
         """Uᵀ(x − θ_qᵀz) at each block, node and row, shape (K, Q, P, k)."""
         blocks = self.subset.blocks
