@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
@@ -425,6 +426,42 @@ def design_measure(
     else:
         _house(ax, replicates, "", grid="x")
         _bars(ax, design, units)
+    return ax
+
+
+def covariance_pattern(ax: Axes, units: Mapping[str, npt.ArrayLike]) -> Axes:
+    """Pattern of V = ZGZᵀ + R: which observations are correlated, and through which factor.
+
+    Nested units give blocks along the diagonal, so that the information of one can be worked out alone; crossed ones
+    correlate every observation with those of its row and of its column.
+
+    Parameters
+    ----------
+    ax : Axes
+    units : mapping from factor to sequence
+        The unit of each observation, in the order in which observations are drawn; the outermost factor first.
+
+    Returns
+    -------
+    Axes
+        The title says how many entries are not zero.
+    """
+    codes = {factor: np.unique(np.asarray(values), return_inverse=True)[1] for factor, values in units.items()}
+    size = len(next(iter(codes.values())))
+    image = np.full((size, size), -1)
+    handles = []
+    for number, (factor, code) in enumerate(codes.items()):
+        image[code[:, None] == code] = number
+        handles.append(Line2D([], [], marker="s", linestyle="", color=SERIES[number], label=f"same {factor}"))
+    image[np.diag_indices(size)] = len(codes)
+    handles.append(Line2D([], [], marker="s", linestyle="", color=INK, label="itself"))
+    colours = ListedColormap([PAPER, *SERIES[: len(codes)], INK])
+    ax.imshow(image, cmap=colours, vmin=-1, vmax=len(codes), interpolation="nearest", aspect="equal")
+    filled = int((image >= 0).sum())
+    ax.set_title(f"{filled:,} of {size * size:,} entries not zero", fontsize=9, color=MUTED, loc="left")
+    _house(ax, "observation", "observation", grid="")
+    ax.grid(visible=False)
+    _legend(ax, handles, y=1.08)
     return ax
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +86,7 @@ class LabelledRows:
     trials: Array | None = None
 
 
+@lru_cache(maxsize=64)
 def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoints) -> LabelledRows:
     """Rows of labelled points under a model at its nominal values."""
     model.check_dispersion(nominal)

@@ -91,5 +91,7 @@ def rungs(model: MixedModel, rows: LabelledRows, components: bool = False, chain
         ranks = [sum(ranks)]
     sizes = ladder(max(ranks, default=0))
     widest = max((len(t.count) * t.Z.shape[1] for t in rows.terms), default=1)
+    if max(ranks, default=0) == 1:
+        sizes = sizes[1:]  # the smallest rule never settles what the next one would
     fit = tuple(nodes for nodes in sizes if widest * nodes ** max(ranks, default=0) <= MOST_UNKNOWNS)
     return fit or sizes[:1]

@@ -240,3 +240,17 @@ def test_any_name_is_shown_as_it_is(tmp_path, name):
     escaped = name.replace("<", "&lt;").replace(">", "&gt;")
     assert f">{escaped}</text>" in text or f"> {escaped}</text>" in text
     assert f"{escaped}2 = {escaped}" in text
+
+
+def test_pattern_of_the_covariance_matrix_counts_its_entries():
+    """Four rows by three columns, once each: V is zero where neither is shared."""
+    row, column = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
+    _, ax = plotting.new_axes()
+    assert plotting.covariance_pattern(ax, {"row": row, "column": column}) is ax
+    expected = sum((row == row[k]).sum() + (column == column[k]).sum() - 1 for k in range(12))
+    assert ax.get_title(loc="left") == f"{expected} of 144 entries not zero"
+    image = ax.get_images()[0].get_array()
+    assert (image >= 0).sum() == expected
+    assert set(image[np.diag_indices(12)]) == {2}
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["same row", "same column", "itself"]
