@@ -136,25 +136,38 @@ def _three_factors_by_cvxpy() -> float:
 
 
 def covariances(runs: int) -> list[Timing]:
-    """Two-term covariance, with one and with two random effects: new objects each time, then the same ones."""
+    """Two-term covariance, with one and with two random effects: all new, with other counts, and the same again."""
     cases = {"scalar U": ("(1 | g)", 0.5), "two-dimensional U": ("(1 + x | g)", SIGMA)}
-    return [timing for name, case in cases.items() for timing in _covariance(name, *case, runs)]
-
-
-def _covariance(name: str, random: str, sigma: Any, runs: int) -> list[Timing]:
-    def asked() -> tuple[Any, ...]:
-        design = od.Design(
-            od.Nested("g"), counts={"g": 60}, replicates=20, measure=od.Measure.grid(x=np.linspace(-1, 1, 21))
-        )
-        return od.MixedModel(f"y ~ x + {random}", "poisson"), od.NominalValues([0.5, -0.3], {"g": sigma}), design
-
-    once = asked()
-    first, _ = timed(lambda: od.covariance(*asked()), 4 * runs)
-    again, cov = timed(lambda: od.covariance(*once), 4 * runs)
-    errors = "standard errors " + ", ".join(f"{e:.6f}" for e in cov.standard_errors)
     return [
-        Timing("covariance, first call", f"{name}, 21 points", first, errors),
-        Timing("covariance, repeated", f"{name}, 21 points", again, errors),
+        timing
+        for name, case in cases.items()
+        for points in (21, 64)
+        for timing in _covariance(name, *case, points, runs)
+    ]
+
+
+def _covariance(name: str, random: str, sigma: Any, points: int, runs: int) -> list[Timing]:
+    def measure() -> od.Measure:
+        return od.Measure.grid(x=np.linspace(-1, 1, points))
+
+    def believed() -> tuple[od.MixedModel, od.NominalValues]:
+        return od.MixedModel(f"y ~ x + {random}", "poisson"), od.NominalValues([0.5, -0.3], {"g": sigma})
+
+    def design(units: int, law: od.Measure) -> od.Design:
+        return od.Design(od.Nested("g"), counts={"g": units}, replicates=20, measure=law)
+
+    same, law, times = believed(), measure(), 4 * runs
+    others = iter([design(units, law) for units in range(61, 62 + times)])
+    once = design(60, law)
+    first, _ = timed(lambda: od.covariance(*believed(), design(60, measure())), times)
+    counts, _ = timed(lambda: od.covariance(*same, next(others)), times)
+    again, cov = timed(lambda: od.covariance(*same, once), times)
+    errors = "standard errors " + ", ".join(f"{e:.6f}" for e in cov.standard_errors)
+    case = f"{name}, {points} points"
+    return [
+        Timing("covariance, first call", case, first, errors),
+        Timing("covariance, other counts", case, counts),
+        Timing("covariance, repeated", case, again, errors),
     ]
 
 

@@ -62,6 +62,8 @@ class Family:
         the density exp{[yθ − b(θ) + c(y)]/ϕ − d(ϕ)}h(y); None where the dispersion is 1.
     links : mapping from name to Link
         The links named in `weights`.
+    size : float
+        The known k of a negative binomial; infinite for every other family.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Family:
     weights: Mapping[str, Function]
     links: Mapping[str, Link]
     dispersion_variance: Callable[[float], float] | None = None
+    size: float = np.inf
 
     @property
     def default_link(self) -> str:
@@ -141,7 +144,7 @@ def _negative_binomial_link(size: float) -> Link:
     """η = log{μ/(μ + k)}, canonical for the negative binomial of size k."""
 
     def slope(eta: Array) -> Array:
-        mean = size / np.expm1(-eta)
+        mean = size / np.expm1(np.minimum(-eta, 690.0))
         return np.asarray(mean * (1.0 + mean / size))
 
     return Link("log-odds", lambda eta: np.asarray(size / np.expm1(-eta)), slope, (-np.inf, 0.0))
@@ -216,7 +219,12 @@ def negative_binomial(size: float) -> Family:
 
     weights = {"log": log_weight, link.name: link.slope}
     return Family(
-        "negative-binomial", link.name, lambda mu: mu + mu**2 / size, weights, {"log": LINKS["log"], link.name: link}
+        "negative-binomial",
+        link.name,
+        lambda mu: mu + mu**2 / size,
+        weights,
+        {"log": LINKS["log"], link.name: link},
+        size=size,
     )
 
 
@@ -262,7 +270,7 @@ def check_random_link(family: Family, link: Link) -> None:
         raise SpecificationError(
             f"link '{link.name}' has a mean for linear predictors between {link.domain[0]:g} and {link.domain[1]:g} "
             "only; a normal random effect leaves that range and the expectations over it diverge. With random effects "
-            f"a {family.name} model takes link={' or '.join(map(repr, fit))}."
+            f"the {family.name} family takes link={' or '.join(map(repr, fit))}."
         )
 
 
@@ -322,7 +330,7 @@ def log_likelihood(family: Family, link: Link, eta: Array, total: Array, number:
         return np.asarray(number / mean - 0.5 * total / mean**2)
     if family.name == "gaussian":
         return np.asarray(total * mean - 0.5 * number * mean**2)
-    size = 1.0 / float(family.variance(np.ones(1))[0] - 1.0)
+    size = family.size
     return np.asarray(total * np.log(mean / (mean + size)) - number * size * np.log1p(mean / size))
 
 
@@ -348,5 +356,5 @@ def draw_totals(family: Family, mean: Array, number: Array, dispersion: float, r
         return rng.wald(number * mean, number**2 / dispersion)
     if family.name == "gaussian":
         return rng.normal(number * mean, np.sqrt(number * dispersion))
-    size = 1.0 / float(family.variance(np.ones(1))[0] - 1.0)
+    size = family.size
     return np.asarray(rng.negative_binomial(number * size, size / (size + mean)), dtype=float)

@@ -176,7 +176,7 @@ def _check_family(model: MixedModel) -> None:
     fitted = ("bernoulli", "binomial", "poisson")
     if not model.is_gaussian and model.distribution.name not in fitted:
         raise SpecificationError(
-            f"a {model.distribution.name} model with {model.link_function.name} link is not fitted here; pilots are "
+            f"family '{model.distribution.name}' with link '{model.link_function.name}' is not fitted here; pilots are "
             f"fitted for Gaussian models with identity link and for {listed(fitted)}. State the nominal values with "
             "NominalValues(beta, covariance, dispersion)."
         )

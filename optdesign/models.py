@@ -36,7 +36,7 @@ class MixedModel:
         The canonical link by default (the log link of a negative binomial). Gaussian: identity, log; Bernoulli and
         binomial: logit, probit, cloglog; Poisson: log; gamma: inverse, log; inverse Gaussian: inverse-squared, log;
         negative binomial: log, log-odds. With random effects only links that give every linear predictor a mean.
-    size : int or str, optional
+    size : number or str, optional
         Trials per observation of a binomial response: a number, or a column of the design. Without it a
         binomial response is Bernoulli. For a negative binomial the known k in its variance μ + μ²/k.
     offset : str, optional
@@ -58,7 +58,7 @@ class MixedModel:
     formula: str
     family: str = "gaussian"
     link: str | None = None
-    size: int | str | None = None
+    size: float | str | None = None
     offset: str | None = None
 
     def __post_init__(self) -> None:
@@ -135,7 +135,7 @@ class MixedModel:
             row = int(np.flatnonzero(outside)[0])
             raise SpecificationError(
                 f"link '{self.link_function.name}' needs linear predictors between {low:g} and {high:g}; at "
-                f"{dict(frame.iloc[row])} the nominal values give {shifted.reshape(-1, len(frame))[0, row]:g}."
+                f"{frame.iloc[row].to_dict()} the nominal values give {shifted.reshape(-1, len(frame))[0, row]:g}."
             )
         with np.errstate(over="ignore"):  # an infinite weight is reported with its place by whoever asked
             return fisher_weight(self.distribution, self.link_function, shifted) * self.trials(frame)

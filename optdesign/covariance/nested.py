@@ -387,7 +387,7 @@ class InformationPoint:
         return _added(each.reshape(-1, *each.shape[2:]), blocks.atom.ravel(), self.subset.n_atoms)
 
     def parts(self, counts: Array, totals: Array) -> tuple[Array, Array]:
-        """Σ m ∂M/∂m over unit types and Σ μ ∂M/∂μ over atoms, shape (p, p) each: at the point's own masses, M in two."""
+        """Σ m ∂M/∂m over unit types and Σ μ ∂M/∂μ over atoms, shape (p, p) each: M in two, at the point's masses."""
         residual, blocks = self._residuals(np.eye(self.information.shape[0])), self.subset.blocks
         observations = (totals[blocks.atom] * blocks.share)[:, None, :]
         weight = blocks.weight * blocks.node_weight[:, None] * observations
@@ -431,7 +431,7 @@ def _added(values: Array, index: Index, size: int) -> Array:
     return total
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def information_of(rows: EncodedRows, order: str) -> NestedInformation:
     """The information function of an order; averaged, exact and leading use standardised random effects."""
     return NestedInformation(rows if order == "two-term" else rows.standardised(), RULES[order])

@@ -50,7 +50,7 @@ class Model(Table):
         "'negative-binomial'",
     )
     link: Name | None = Field(
-        default=None, description="the name of a link, such as 'log'; the canonical link by default"
+        default=None, description="the name of a link, such as 'log'; the family's usual link by default"
     )
     size: Annotated[float, Field(gt=0)] | Name | None = Field(
         default=None,
