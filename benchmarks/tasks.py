@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import optdesign as od
 from benchmarks.timing import Timing, timed
@@ -171,6 +172,44 @@ def _covariance(name: str, random: str, sigma: Any, points: int, runs: int) -> l
     ]
 
 
+def layouts(runs: int) -> list[Timing]:
+    """Covariances of crossed designs, exact information, and the shape of a log of ten million rows."""
+    model = od.MixedModel("y ~ x + (1 | s) + (1 | i)", "bernoulli")
+    guess = od.NominalValues([-0.5, 1.0], {"s": 0.8, "i": 0.5})
+    measure = od.Measure.grid(x=[-1, 0, 1])
+    designs = iter(_crossed(units, measure) for units in range(40, 41 + 4 * runs))
+    crossed, _ = timed(lambda: od.covariance(model, guess, next(designs)), 4 * runs)
+    one = od.MixedModel("y ~ arm + (1 | g)", "bernoulli")
+    believed = od.NominalValues([-1.5, 0.6], {"g": 0.5})
+    arms = {"measure": od.Measure.grid(arm=[0, 1]), "levels": {"arm": "g"}}
+    exact, _ = timed(
+        lambda: od.covariance(
+            one, believed, od.Design(od.Nested("g"), counts={"g": 40}, replicates=20, **arms), "exact"
+        ),
+        runs,
+    )
+    log, linear = _log(10_000_000), od.MixedModel("y ~ arm + x + (1 | user) + (1 | item)")
+    frame, _ = timed(
+        lambda: od.covariance_of_frame(linear, od.NominalValues([0, 0, 0], {"user": 0.1, "item": 0.2}), log), 1
+    )
+    return [
+        Timing("covariance, crossed", "logistic, random intercepts, other counts", crossed),
+        Timing("covariance, exact", "two arms of binary clusters of 20", exact),
+        Timing("covariance of a frame", "10,000,000 rows, two crossed factors", frame),
+    ]
+
+
+def _crossed(units: int, measure: od.Measure) -> od.Design:
+    return od.Design(od.Crossed("s", "i"), counts={"s": units, "i": 40}, replicates=1, measure=measure)
+
+
+def _log(rows: int) -> pd.DataFrame:
+    """A log of users and items whose activities have heavy tails."""
+    rng = np.random.default_rng(1)
+    user, item = rng.zipf(1.3, rows) % 1_000_000, (rng.pareto(1.2, rows) * 50).astype(int) % 100_000
+    return pd.DataFrame({"user": user, "item": item, "arm": user * 2654435761 % 97 % 2, "x": rng.integers(0, 5, rows)})
+
+
 def cold_starts(runs: int) -> list[Timing]:
     """Fresh interpreters: the bare one, the import, the command's help, and each study to its report."""
     cases = {
@@ -196,5 +235,5 @@ def _python(arguments: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path})
 
 
-ALL = (cold_starts, covariances, optimiser, three_factors_against_cvxpy, reference)
-QUICK = (cold_starts, covariances, optimiser, three_factors)
+ALL = (cold_starts, covariances, layouts, optimiser, three_factors_against_cvxpy, reference)
+QUICK = (cold_starts, covariances, layouts, optimiser, three_factors)

@@ -43,7 +43,7 @@ def test_numbers_are_those_of_dense_matrices(units):
 
 @pytest.mark.parametrize(("rows", "columns"), [(9, 4), (3, 8)])
 def test_complete_crossing_fills_the_triangle_of_the_smaller_factor(rows, columns):
-    """V links mn(m + n − 1) pairs; the factor has the larger side, all mn cells and the smaller side's whole triangle."""
+    """V links mn(m + n − 1) pairs; the factor has the larger side, all cells, and the whole triangle of the smaller."""
     row, column = np.repeat(np.arange(rows), columns), np.tile(np.arange(columns), rows)
     of_v, _, of_factor = titles({"row": row, "column": column})
     small, large = sorted((rows, columns))
