@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ class MixedModel:
     link : str, optional
         The canonical link by default (the log link of a negative binomial). Gaussian: identity, log; Bernoulli and
         binomial: logit, probit, cloglog; Poisson: log; gamma: inverse, log; inverse Gaussian: inverse-squared, log;
-        negative binomial: log, log-odds. With random effects only links that give every linear predictor a mean.
+        negative binomial: log, log-ratio. With random effects only links that give every linear predictor a mean.
     size : number or str, optional
         Trials per observation of a binomial response: a number, or a column of the design. Without it a
         binomial response is Bernoulli. For a negative binomial the known k in its variance μ + μ²/k.
@@ -74,6 +74,10 @@ class MixedModel:
         trials = self.size is not None and self.distribution.name == "binomial"
         if trials and not isinstance(self.size, str) and not _is_count(self.size):
             raise SpecificationError(f"size={self.size}: the number of trials is a whole number of at least 1.")
+
+    def __getstate__(self) -> dict[str, object]:
+        """What was given: everything else is worked out again, for functions of a family cannot be pickled."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
     def parsed(self) -> formulas.ParsedFormula:

@@ -295,3 +295,29 @@ def test_second_terms_of_all_parameters_of_a_nested_model(formula, sigma, key, o
     for name, (a, b) in {"K_01": (0, 1), "K_02": (0, 2), "K_12": (1, 2)}.items():
         if name in entry:
             assert second[at[a], at[b]] == pytest.approx(entry[name], abs=6e-6)
+
+
+FANO = [(0, 1, 2), (0, 3, 4), (0, 5, 6), (1, 3, 5), (1, 4, 6), (2, 3, 6), (2, 4, 5)]
+INCIDENCES = {
+    "I1_circulant_12_12_k5": np.array([(i, (i + t) % 12) for i in range(12) for t in range(5)]),
+    "I4_Fano": np.array([(line, point) for line, points in enumerate(FANO) for point in points]),
+}
+
+
+@pytest.mark.parametrize("key", INCIDENCES)
+def test_information_left_by_the_random_effects_of_an_incidence(key):
+    """σ² tr P and tr(Z_rᵀPZ_r): each diagonal entry of P is the information on the indicator beside an intercept."""
+    entry, (row, column) = CROSSED[key], INCIDENCES[key].T
+
+    def left(indicator):
+        X = np.stack([np.ones(len(row)), indicator], axis=1)
+        rows = given_columns(np.column_stack([X, np.ones(len(row))]), row, column, [2], [2], 0.6, 0.35)
+        slim = LabelledRows(
+            ("b0", "b1"), {}, X, rows.observations, np.zeros(2), rows.eta, rows.terms, rows.weight, rows.chosen
+        )
+        return 1.0 / gls_covariance(slim, "exact").matrix[1, 1]
+
+    trace = sum(left(np.arange(len(row)) == k) for k in range(len(row)))
+    rows = sum(left(row == k) for k in range(row.max() + 1))
+    assert 1.1 * trace == pytest.approx(entry["s2_trP"], rel=1e-11)
+    assert rows == pytest.approx(entry["row_info"], rel=1e-11)

@@ -49,7 +49,7 @@ def test_crossings_that_are_none(change, words):
 
 def test_row_without_a_cell_is_named():
     rows = pd.Categorical(["a", "b"], categories=["a", "b", "c"])
-    with pytest.raises(od.SpecificationError, match="3 units of 's', the pairs hold 2.*Without a cell: 'c'"):
+    with pytest.raises(od.SpecificationError, match=r"3 units of 's', the pairs hold 2.*Without a cell: 'c'"):
         crossed(counts={"s": 3, "i": 1}, crossing=pd.DataFrame({"s": rows, "i": [0, 0]}))
 
 

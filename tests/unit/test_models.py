@@ -1,6 +1,7 @@
 """What will be fitted and what is believed: good input, wrong input, immutability, print."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def test_link_of_another_family():
 
 @pytest.mark.parametrize(
     ("family", "link"),
-    [("gamma", "inverse"), ("inverse-gaussian", "inverse-squared"), ("negative-binomial", "log-odds")],
+    [("gamma", "inverse"), ("inverse-gaussian", "inverse-squared"), ("negative-binomial", "log-ratio")],
 )
 def test_links_that_a_normal_random_effect_leaves(family, link):
     size = 2.0 if family == "negative-binomial" else None
@@ -263,3 +264,10 @@ def test_reference_is_kept_once_given():
     guess = NominalValues([0.0]).referring_to(frame)
     assert guess.reference is frame
     assert guess.referring_to(pd.DataFrame({"x": [5]})) is guess
+
+
+@pytest.mark.parametrize("family", ["gaussian", "gamma", "negative-binomial"])
+def test_models_can_be_sent_to_other_processes(family):
+    model = MixedModel("y ~ x", family, size=2.5 if family == "negative-binomial" else None)
+    assert pickle.loads(pickle.dumps(model)) == model
+    assert pickle.loads(pickle.dumps(model)).link_function.name == model.link_function.name
