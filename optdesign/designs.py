@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -325,12 +325,8 @@ class Design:
     @cached_property
     def region(self) -> Region:
         """The design's covariate rows: each group is a type, each of its points an atom."""
-        import pandas as pd
-
-        points = stacked([g.measure.points.assign(**g.at) for g in self.groups])
-        types = pd.DataFrame([dict(g.at) for g in self.groups], index=range(len(self.groups)))
-        group = np.repeat(np.arange(len(self.groups)), [len(g.measure.points) for g in self.groups])
-        return _region(points, group, types, self.observed, self.observed_levels)
+        groups = tuple((g.measure, tuple(g.at.items())) for g in self.groups)
+        return _region_of(groups, self.observed, tuple(self.observed_levels.items()))
 
     @cached_property
     def masses(self) -> tuple[Array, Array]:
@@ -385,6 +381,21 @@ class Design:
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(index=False, max_rows=16))
+
+
+@lru_cache(maxsize=64)
+def _region_of(
+    groups: tuple[tuple[Measure, tuple[tuple[str, Any], ...]], ...],
+    observed: Measure | None,
+    levels: tuple[tuple[str, str], ...],
+) -> Region:
+    """Covariate rows of groups: designs that differ in counts and replicates only share them."""
+    import pandas as pd
+
+    points = stacked([measure.points.assign(**dict(at)) for measure, at in groups])
+    types = pd.DataFrame([dict(at) for _, at in groups], index=range(len(groups)))
+    group = np.repeat(np.arange(len(groups)), [len(measure.points) for measure, _ in groups])
+    return _region(points, group, types, observed, dict(levels))
 
 
 def _shorthand_groups(

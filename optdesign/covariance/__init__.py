@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from optdesign.covariance.all_parameters import all_parameters
 from optdesign.covariance.encoded import EncodedRows, check_layout, encode, random_dimension
 from optdesign.covariance.exact import exact_covariance
@@ -202,8 +200,6 @@ def _covariance_with(
 
 
 def _assembled(rows: EncodedRows, point: InformationPoint, order: str, design: Design) -> AsymptoticCovariance:
-    counts, totals = design.masses
-    parts = {"observation": np.tensordot(totals, point.atom_gradients(), 1)}
-    if rows.factor is not None:
-        parts = {rows.factor: np.tensordot(counts, point.unit_gradients(), 1), **parts}
+    units, observations = point.parts(*design.masses)
+    parts = {"observation": observations} if rows.factor is None else {rows.factor: units, "observation": observations}
     return from_information(point.information, parts, order, rows.names, rows.aliases, rows.beta)

@@ -98,7 +98,15 @@ def averaged_components(rows: LabelledRows, nodes: int) -> Array:
     """Information on vech Σ of one factor, averaged over its random effects: Σ_units ½ Dᵀ E{T(u)⊗T(u)} D.
 
     T(u) = A(I + ΣA)⁻¹ is ZᵀV⁻¹Z of the working Gaussian model of a unit, A its ϕ⁻¹ Σ w(u) zzᵀ. Exact for a Gaussian of
-    known σ²; otherwise of leading order only, for it neglects that A depends on u.
+    known σ²; otherwise of leading order only, for it neglects that A depends on u. [D] Relative to the exact variance,
+    with a random intercept of variance 0.25 to 2 and n observations per unit:
+
+        n           4            10           40           160
+        binary      0.53–0.70    0.69–0.84    0.84–0.93    0.93–0.98
+        Poisson     0.77–1.01    0.79–0.98    0.87–0.97    0.93–0.99
+
+    The missing-information form V⁻¹ − V⁻¹E{J P Jᵀ − 2D⁺(P⊗P)D⁺ᵀ}V⁻¹, P = (Σ⁻¹ + A)⁻¹, is nearer in large units (binary
+    1.04–1.13 at 40, 1.00–1.03 at 160) but 1.3–1.8 at 10 and indefinite at 4.
     """
     (term,) = rows.terms
     (side,) = sides_of(rows, nodes)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.errors import NotEstimableError, SpecificationError, is_number, listed
+from optdesign.errors import NotEstimableError, SpecificationError, is_number, listed, nearest
 
 Array = npt.NDArray[np.float64]
 Function = Callable[[Mapping[str, Any]], Any]
@@ -73,7 +76,9 @@ class Named(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         full = self._aliases.get(name, name)
         if full not in self._values:
-            raise SpecificationError(f"'{name}' is not a parameter: {listed(self._values)}.")
+            raise SpecificationError(
+                f"'{name}' is not a parameter: {listed(self._values)}.{nearest(name, self._values)}"
+            )
         return self._values[full]
 
     def __iter__(self) -> Iterator[str]:
@@ -93,33 +98,47 @@ def transformed(
     seed: int = 0,
 ) -> Transformed:
     """The delta method for a function of named parameters; see `AsymptoticCovariance.of`."""
-    rule = _formula(function) if isinstance(function, str) else function
-
-    def at(values: Array) -> Array:
-        with np.errstate(all="ignore"):  # a value that is not finite is reported below
-            return np.atleast_1d(np.asarray(rule(Named(names, aliases, values)), dtype=float))
-
-    value, gradient = at(estimate), _gradient(at, estimate)
+    at = _evaluator(function, names, aliases)
+    if simulate and not (is_number(simulate) and simulate >= 2 and simulate % 1 == 0):
+        raise SpecificationError(f"simulate= is a whole number of draws, at least 2, or 0 for none; got {simulate!r}.")
+    value, steps = at(estimate), _steps(estimate, np.diag(covariance))
+    used = np.array(
+        [any((at(estimate + s) != value).any() for s in (step, -step)) for step in np.diag(steps)], dtype=bool
+    )
+    lost = tuple(n for n, u, v in zip(names, used, np.diag(covariance), strict=True) if u and not np.isfinite(v))
+    if lost:
+        raise NotEstimableError(f"the function uses {listed(lost)}, which the design cannot estimate.", lost)
+    gradient = _gradient(at, estimate, steps)
     if not (np.isfinite(value).all() and np.isfinite(gradient).all()):
         raise SpecificationError(
             f"the function is {value.tolist()} at the nominal values, with derivatives {gradient.tolist()}: it must be "
             "finite and smooth there."
         )
-    used = np.abs(gradient).max(axis=0) > 0
-    lost = tuple(n for n, u, v in zip(names, used, np.diag(covariance), strict=True) if u and not np.isfinite(v))
-    if lost:
-        raise NotEstimableError(f"the function uses {listed(lost)}, which the design cannot estimate.", lost)
     block = covariance[np.ix_(used, used)]
     first_order = gradient[:, used] @ block @ gradient[:, used].T
-    drawn = _simulated(at, estimate, used, block, simulate, seed) if simulate else (None, None)
+    drawn = _simulated(at, estimate, used, block, int(simulate), seed) if simulate else (None, None)
     return Transformed(value, first_order, gradient, *drawn)
+
+
+def _evaluator(function: Function | str, names: tuple[str, ...], aliases: Mapping[str, str]) -> Callable[[Any], Any]:
+    """The function of an array of parameter values, real or complex, shape (p,) to (k,)."""
+    if not (isinstance(function, str) or callable(function)):
+        raise SpecificationError(f"a function of the parameters is a callable or an expression; got {function!r}.")
+    rule = _formula(function) if isinstance(function, str) else function
+
+    def at(values: Any) -> Any:
+        with np.errstate(all="ignore"):  # a value that is not finite is reported with its derivatives
+            found = rule(Named(names, aliases, values))
+        try:
+            return np.atleast_1d(np.asarray(found, dtype=values.dtype))
+        except (TypeError, ValueError):
+            raise SpecificationError(f"the function must return a number or several; it returns {found!r}.") from None
+
+    return at
 
 
 def _formula(text: str) -> Function:
     """A rule from an expression in the parameters; names that are not identifiers stand in backticks."""
-    import ast
-    import re
-
     quoted: dict[str, str] = {}
 
     def renamed(match: re.Match[str]) -> str:
@@ -132,8 +151,8 @@ def _formula(text: str) -> Function:
         raise SpecificationError(f"the expression '{text}' cannot be read ({error.msg}).") from None
     operations = (ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Call)
     leaves = (ast.Expression, ast.Name, ast.Constant, ast.Load)
-    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    known = all(isinstance(function, ast.Name) and function.id in FUNCTIONS for function in called)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    known = all(isinstance(call.func, ast.Name) and call.func.id in FUNCTIONS and len(call.args) == 1 for call in calls)
     if not known or not all(isinstance(node, operations + leaves) for node in ast.walk(tree)):
         raise SpecificationError(
             f"the expression '{text}' may use parameters, numbers, + - * / **, and {listed(FUNCTIONS)} only."
@@ -147,15 +166,40 @@ def _formula(text: str) -> Function:
     return rule
 
 
-def _gradient(function: Callable[[Array], Array], at: Array) -> Array:
-    """Central differences extrapolated once: errors of the fourth order in the step, about 1e-10 relative."""
-    columns = []
-    for k in range(len(at)):
-        step = np.zeros(len(at))
-        step[k] = 1e-3 * max(abs(at[k]), 0.1)
-        near, far = ((function(at + s * step) - function(at - s * step)) / (2 * s * step[k]) for s in (0.5, 1.0))
-        columns.append((4.0 * near - far) / 3.0)
-    return np.stack(columns, axis=1)
+def _steps(at: Array, variances: Array) -> Array:
+    """How far each parameter is moved, a thousandth of its size; of its standard error's size where it is near zero."""
+    spread = np.sqrt(np.where(np.isfinite(variances), variances, 0.0))
+    size = np.maximum(np.abs(at), 1e-3 * spread)
+    return np.where(size > 0, 1e-3 * size, 1e-3)
+
+
+def _gradient(function: Callable[[Any], Any], at: Array, steps: Array) -> Array:
+    """Derivatives by complex step, exact to rounding, where central differences bear them out; else the differences."""
+    value, differences = function(at), np.stack([_difference(function, at, step) for step in np.diag(steps)], axis=1)
+    exact = _by_complex_step(function, at)
+    if exact is None or exact.shape != differences.shape:
+        return differences
+    noise = 1e-9 * np.abs(value)[:, None] / steps
+    # Absolute values, conjugates and real parts are no functions of a complex variable: there the two part.
+    agree = np.abs(exact - differences) <= 1e-4 * np.abs(exact) + noise
+    return exact if (agree | ~np.isfinite(differences)).all() else differences
+
+
+def _difference(function: Callable[[Any], Any], at: Array, step: Array) -> Array:
+    """Central differences extrapolated once: of the fourth order in the step, about 1e-10 relative."""
+    near, far = ((function(at + s * step) - function(at - s * step)) / (2 * s * step.sum()) for s in (0.5, 1.0))
+    return np.asarray((4.0 * near - far) / 3.0, dtype=float)
+
+
+def _by_complex_step(function: Callable[[Any], Any], at: Array) -> Array | None:
+    """Im f(x + ih)/h with h far below rounding; None where the function takes no complex numbers."""
+    h = 1e-30
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # numpy only warns where an imaginary part is dropped
+        try:
+            return np.stack([function(at + 1j * step).imag / h for step in h * np.eye(len(at))], axis=1)
+        except Exception:  # whatever a function does with a kind of number it was not written for
+            return None
 
 
 def _simulated(
@@ -168,9 +212,16 @@ def _simulated(
 ) -> tuple[Array, Array]:
     rng = np.random.default_rng(seed)
     values = np.tile(estimate, (draws, 1))
-    values[:, used] = rng.multivariate_normal(estimate[used], block, size=draws, method="eigh")
+    if used.any():
+        values[:, used] = rng.multivariate_normal(estimate[used], block, size=draws, method="eigh")
     results = np.array([function(row) for row in values])
+    outside = int((~np.isfinite(results)).any(axis=1).sum())
+    if outside:
+        raise SpecificationError(
+            f"the function is not finite at {outside:,} of {draws:,} normal draws of the estimator, so it has no "
+            "variance under that law: leave simulate= out, or take a function that is finite everywhere."
+        )
     centred = results - results.mean(axis=0)
     covariance = centred.T @ centred / (draws - 1)
-    error = (centred**2).std(axis=0) / np.sqrt(draws) / np.diag(covariance)
-    return covariance, error
+    error = (centred**2).std(axis=0) / np.sqrt(draws)
+    return covariance, np.divide(error, np.diag(covariance), out=error, where=np.diag(covariance) > 0)
