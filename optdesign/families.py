@@ -105,10 +105,11 @@ def _normal_mean(eta: Array) -> Array:
 
 
 def _probit_weight(eta: Array) -> Array:
-    """φ²/{Φ(1 − Φ)}, in logarithms."""
+    """φ²/{Φ(1 − Φ)}, in logarithms; it is below the smallest number from 39 on."""
     from scipy.special import log_ndtr
 
-    return np.asarray(np.exp(-(eta**2) - np.log(2.0 * np.pi) - log_ndtr(eta) - log_ndtr(-eta)))
+    far = np.minimum(np.abs(eta), 100.0)
+    return np.asarray(np.exp(-(far**2) - np.log(2.0 * np.pi) - log_ndtr(far) - log_ndtr(-far)))
 
 
 def _cloglog_slope(eta: Array) -> Array:
@@ -143,11 +144,13 @@ LINKS = {
 def _negative_binomial_link(size: float) -> Link:
     """η = log{μ/(μ + k)}, canonical for the negative binomial of size k."""
 
-    def slope(eta: Array) -> Array:
-        mean = size / np.expm1(np.minimum(-eta, 690.0))
-        return np.asarray(mean * (1.0 + mean / size))
+    def mean(eta: Array) -> Array:
+        return np.asarray(-size * np.exp(eta) / np.expm1(eta))
 
-    return Link("log-odds", lambda eta: np.asarray(size / np.expm1(-eta)), slope, (-np.inf, 0.0))
+    def slope(eta: Array) -> Array:
+        return np.asarray(size * np.exp(eta) / np.expm1(eta) ** 2)
+
+    return Link("log-ratio", mean, slope, (-np.inf, 0.0))
 
 
 def _gamma_dispersion_variance(dispersion: float) -> float:

@@ -51,7 +51,7 @@ def test_link_of_another_family():
 
 @pytest.mark.parametrize(
     ("family", "link"),
-    [("gamma", "inverse"), ("inverse-gaussian", "inverse-squared"), ("negative-binomial", "log-odds")],
+    [("gamma", "inverse"), ("inverse-gaussian", "inverse-squared"), ("negative-binomial", "log-ratio")],
 )
 def test_links_that_a_normal_random_effect_leaves(family, link):
     size = 2.0 if family == "negative-binomial" else None
