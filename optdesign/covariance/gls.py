@@ -28,9 +28,10 @@ from scipy import sparse
 from optdesign.covariance.labelled import LabelledRows, RandomTerm
 from optdesign.covariance.result import AsymptoticCovariance, component_names, from_information
 from optdesign.errors import SpecificationError
-from optdesign.linalg import duplication, inverse_information, psd_root, symmetric, vech_pairs
+from optdesign.linalg import SINGULAR, duplication, psd_root, symmetric, unit_diagonal, vech_pairs
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
 
 #: Unknowns beside those of the largest factor that are solved for as a dense matrix.
 MOST_DENSE = 6000
@@ -69,11 +70,15 @@ def information(rows: LabelledRows, weight: Array) -> Information:
 
 def _effects(term: RandomTerm) -> sparse.csr_array:
     """Standardised random-effect columns of every unit, shape (rows, units·rank)."""
-    columns = term.Z @ psd_root(term.sigma)
+    return _by_unit(term.level, len(term.count), term.Z @ psd_root(term.sigma))
+
+
+def _by_unit(level: Index, units: int, columns: Array) -> sparse.csr_array:
+    """Columns of their own for every unit, shape (rows, units·r)."""
     rows, rank = columns.shape
-    index = (term.level[:, None] * rank + np.arange(rank)).ravel()
+    index = (level[:, None] * rank + np.arange(rank)).ravel()
     start = np.arange(0, rows * rank + 1, max(rank, 1)) if rank else np.zeros(rows + 1, dtype=int)
-    return sparse.csr_array((columns.ravel(), index, start), shape=(rows, len(term.count) * rank))
+    return sparse.csr_array((columns.ravel(), index, start), shape=(rows, units * rank))
 
 
 def solver(effects: Sequence[sparse.csr_array], counts: Sequence[Array], mass: Array) -> Callable[[Array], list[Array]]:
@@ -159,53 +164,49 @@ def _check_listed(rows: LabelledRows) -> None:
 
 
 def _component_information(rows: LabelledRows, reml: bool) -> Array:
-    """½ tr(V⁻¹V̇_iV⁻¹V̇_j) over vech Σ of every term and σ², or with P for V⁻¹."""
+    """½ tr(V⁻¹V̇_iV⁻¹V̇_j) over vech Σ of every term and σ², or with P for V⁻¹.
+
+    With A = ZᵀZ/σ² and H = (I + GA)⁻¹, V⁻¹Z = ZH/σ², so that ZᵀV⁻¹Z = AH, ZᵀV⁻²Z = HᵀAH/σ² and, for N observations
+    and q random effects, tr V⁻² = (N − q + tr H²)/σ⁴: nothing cancels, and nothing has a row per observation.
+    """
     precision = float(rows.weight(rows.eta)[0])
-    Z = np.concatenate([_dense(term) for term in rows.terms], axis=1)
+    Z = sparse.csr_array(sparse.hstack([_by_unit(term.level, len(term.count), term.Z) for term in rows.terms]))
     G = scipy.linalg.block_diag(*(np.kron(np.eye(len(t.count)), t.sigma) for t in rows.terms))
-    mass = rows.observations[:, None]
-    inverse = np.linalg.inv(np.eye(len(G)) + precision * G @ (Z.T @ (mass * Z)))
-    middle = inverse @ G
-
-    def solved(columns: Array) -> Array:
-        """V⁻¹ times functions of the rows."""
-        return np.asarray(precision * (columns - precision * Z @ (middle @ (Z.T @ (mass * columns)))))
-
-    once = solved(Z)
-    between, square = Z.T @ (mass * once), once.T @ (mass * once)
-    trace = (
-        precision**2 * rows.observations.sum()
-        - np.trace(middle @ (Z.T @ (mass * Z)) @ (2.0 * np.eye(len(G)) - precision * middle @ (Z.T @ (mass * Z))))
-        * precision**3
-    )
+    moment = precision * (Z.T @ Z.multiply(rows.observations[:, None])).toarray()
+    inverse = np.linalg.inv(np.eye(len(G)) + G @ moment)
+    between = moment @ inverse
+    square = precision * inverse.T @ between
+    trace = precision**2 * float(rows.observations.sum() - len(G) + np.sum(inverse * inverse.T))
     if reml:
-        between, square, trace = _projected(rows, once, solved, (between, square, trace))
-    return _traces(rows.terms, between, square, float(trace))
-
-
-def _dense(term: RandomTerm) -> Array:
-    indicator = np.eye(len(term.count))[term.level]
-    return np.asarray((indicator[:, :, None] * term.Z[:, None, :]).reshape(len(term.level), -1))
+        between, square, trace = _projected(rows, Z, (between, square, trace))
+    return _traces(rows.terms, between, square, trace)
 
 
 def _projected(
-    rows: LabelledRows,
-    once: Array,
-    solved: Callable[[Array], Array],
-    plain: tuple[Array, Array, float],
+    rows: LabelledRows, Z: sparse.csr_array, plain: tuple[Array, Array, float]
 ) -> tuple[Array, Array, float]:
-    """ZᵀPZ, ZᵀP²Z and tr P² from the same with V⁻¹."""
+    """ZᵀPZ, ZᵀP²Z and tr P² from the same with V⁻¹; P depends on the space that X spans, whatever its rank."""
     between, square, trace = plain
     mass = rows.observations[:, None]
-    first = solved(rows.X)
-    second = solved(first)
-    covariance, _ = inverse_information(rows.X.T @ (mass * first))
-    once_x, once_first = once.T @ (mass * rows.X), once.T @ (mass * first)
+    first = _whitened(rows, rows.X)
+    second = _whitened(rows, first)
+    scaled, scale = unit_diagonal(information(rows, rows.weight(rows.eta)).total)
+    covariance = np.linalg.pinv(scaled, SINGULAR, hermitian=True) * np.outer(scale, scale)
+    once, twice = Z.T @ (mass * first), Z.T @ (mass * second)
     inner, cubic = covariance @ (first.T @ (mass * first)), covariance @ (first.T @ (mass * second))
-    cross = once_first @ covariance @ once_x.T
-    between = between - once_x @ covariance @ once_x.T
-    square = square - cross - cross.T + once_x @ inner @ covariance @ once_x.T
+    cross = twice @ covariance @ once.T
+    between = between - once @ covariance @ once.T
+    square = square - cross - cross.T + once @ inner @ covariance @ once.T
     return between, square, float(trace - 2.0 * np.trace(cubic) + np.trace(inner @ inner))
+
+
+def _whitened(rows: LabelledRows, columns: Array) -> Array:
+    """V⁻¹ times columns: their weighted residuals from the random effects, every unit listed on its own."""
+    weight = rows.weight(rows.eta)
+    effects = [_effects(term) for term in rows.terms]
+    solutions = solver(effects, [np.ones(z.shape[1]) for z in effects], rows.observations * weight)(columns)
+    fitted = np.sum([z @ each for z, each in zip(effects, solutions, strict=True)], axis=0)
+    return np.asarray(weight[:, None] * (columns - fitted))
 
 
 def _traces(terms: Sequence[RandomTerm], between: Array, square: Array, trace: float) -> Array:
