@@ -67,13 +67,7 @@ class MixedModel:
         _ = self.parsed, self.distribution, self.link_function, self.covariates
         if self.factors:
             check_random_link(self.distribution, self.link_function)
-        if self.size is not None and self.family.lower() not in ("binomial", "negative-binomial"):
-            raise SpecificationError(
-                f"size= belongs to the binomial and negative binomial families; the family is '{self.family}'."
-            )
-        trials = self.size is not None and self.distribution.name == "binomial"
-        if trials and not isinstance(self.size, str) and not _is_count(self.size):
-            raise SpecificationError(f"size={self.size}: the number of trials is a whole number of at least 1.")
+        check_size(self.family, self.size)
 
     def __getstate__(self) -> dict[str, object]:
         """What was given: everything else is worked out again, for functions of a family cannot be pickled."""
@@ -261,6 +255,18 @@ class NominalValues:
                 f"{listed(names)}, so it must be {len(names)} × {len(names)}."
             )
         return matrix
+
+
+def check_size(family: str, size: float | str | None) -> None:
+    """A size belongs to two families, and is a number of trials in one of them."""
+    if size is not None and family.lower() not in ("binomial", "negative-binomial"):
+        raise SpecificationError(
+            f"size= belongs to the binomial and negative binomial families, 'binomial' and 'negative-binomial'; the "
+            f"family is '{family}'. Leave it out."
+        )
+    trials = size is not None and not isinstance(size, str) and family.lower() == "binomial"
+    if trials and not _is_count(size):
+        raise SpecificationError(f"size={size}: the number of trials is a whole number of at least 1.")
 
 
 def _is_count(value: object) -> bool:

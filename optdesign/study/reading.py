@@ -18,7 +18,7 @@ from optdesign.costs import Cost
 from optdesign.errors import SpecificationError, listed, nearest
 from optdesign.families import family_named, link_named
 from optdesign.formula import ParsedFormula, parse
-from optdesign.models import MixedModel, NominalValues
+from optdesign.models import MixedModel, NominalValues, check_size
 from optdesign.study.tables import Model, StudyFile
 
 Keys = tuple[str | int, ...]
@@ -301,14 +301,10 @@ def _contradictions(study: Study) -> Iterator[Problem]:
 
 def _model_problems(model: Model) -> Iterator[Problem]:
     """What can be told without expanding the formula, which takes heavier libraries."""
-    if model.size is not None and model.family.lower() not in ("binomial", "negative-binomial"):
-        yield (
-            ("model", "size"),
-            f"belongs to 'binomial' and 'negative-binomial'; the family is '{model.family}'. Leave it out.",
-        )
     checks: dict[str, Callable[[], object]] = {
         "formula": lambda: parse(model.formula),
         "family": lambda: family_named(model.family, model.size),
+        "size": lambda: check_size(model.family, model.size),
         "link": lambda: model.link and link_named(model.link, family_named(model.family, model.size)),
     }
     for key, check in checks.items():
