@@ -101,3 +101,13 @@ def vech_average(size: int) -> Array:
     """Moore–Penrose inverse D⁺ of the duplication matrix: D⁺ vec(A) = vech of the symmetric part of A."""
     matrix = duplication(size)
     return np.asarray((matrix / matrix.sum(axis=0)).T)
+
+
+def vech_covariance(covariance: Array) -> Array:
+    """2 D⁺(S⊗S)D⁺ᵀ: covariance of vech(uuᵀ) for a normal vector u of mean zero and covariance S.
+
+    >>> vech_covariance(np.array([[3.0]]))
+    array([[18.]])
+    """
+    average = vech_average(len(covariance))
+    return np.asarray(2.0 * average @ np.kron(covariance, covariance) @ average.T)

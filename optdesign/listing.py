@@ -13,7 +13,7 @@ from optdesign.errors import SpecificationError
 from optdesign.incidence import biregular, complete, product_incidence, random_incidence
 from optdesign.layouts import Crossed
 from optdesign.linalg import summed
-from optdesign.units import Crossing, LabelledPoints, Labels
+from optdesign.units import Crossing, LabelledPoints, Labels, rate_column
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -124,7 +124,7 @@ def _incidence(
     if crossing.kind == "complete":
         return complete(rows, columns)
     if crossing.kind == "product":
-        rates = [points.frame[f"inclusion rate of {f}"].to_numpy(dtype=float) for f in layout.factors]
+        rates = [points.frame[rate_column(f)].to_numpy(dtype=float) for f in layout.factors]
         levels = [points.labels[f].level for f in layout.factors]
         each = [_first(rate, level)[u.kind] for rate, level, u in zip(rates, levels, (first, second), strict=True)]
         return product_incidence(each[0], each[1], seed)

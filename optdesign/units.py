@@ -239,11 +239,16 @@ def _with_rates(
     """The law with a column of inclusion rates for each factor that has them, its levels, and the cells' density."""
     if not crossing.rates:
         return law, levels, np.ones(len(law.points))
-    names = {factor: f"inclusion rate of {factor}" for factor in crossing.rates}
+    names = {factor: rate_column(factor) for factor in crossing.rates}
     for factor, rates in crossing.rates.items():
         law = law * Measure.from_frame(_column(names[factor], rates))
     density = np.prod([law.points[name].to_numpy(dtype=float) for name in names.values()], axis=0)
     return law, {**levels, **{name: factor for factor, name in names.items()}}, np.asarray(density)
+
+
+def rate_column(factor: str) -> str:
+    """Column of a crossing's points with the inclusion rates of a factor's units."""
+    return f"inclusion rate of {factor}"
 
 
 def _column(name: str, values: Array) -> pd.DataFrame:

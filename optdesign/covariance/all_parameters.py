@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from optdesign.covariance.components import (
     averaged_components,
     beside,
@@ -17,10 +15,9 @@ from optdesign.covariance.exact import exact_covariance
 from optdesign.covariance.gls import component_covariance
 from optdesign.covariance.labelled import LabelledRows, labelled_rows
 from optdesign.covariance.multilevel import by_operator, rungs
-from optdesign.covariance.result import AsymptoticCovariance, component_names, from_information, settled
+from optdesign.covariance.result import AsymptoticCovariance, from_information, settled
 from optdesign.designs import Design
 from optdesign.errors import SpecificationError
-from optdesign.linalg import vech_pairs
 from optdesign.listing import listed_points
 from optdesign.models import MixedModel, NominalValues
 
@@ -82,10 +79,10 @@ def _gaussian(
 def _averaged(model: MixedModel, rows: LabelledRows) -> AsymptoticCovariance:
     """Variance components of one factor from averaged information."""
     (term,) = rows.terms
-    names, estimate = component_names(term.factor, term.names), term.sigma[vech_pairs(len(term.sigma))]
 
     def compute(nodes: int) -> AsymptoticCovariance:
-        return from_information(averaged_components(rows, nodes), {}, "averaged", names, {}, np.asarray(estimate))
+        information = averaged_components(rows, nodes)
+        return from_information(information, {}, "averaged", term.component_names, {}, term.components)
 
     return settled(compute, rungs(model, rows))
 

@@ -11,9 +11,9 @@ import scipy.linalg
 
 from optdesign.covariance.crossed import sides_of
 from optdesign.covariance.labelled import LabelledRows
-from optdesign.covariance.result import AsymptoticCovariance, component_names
+from optdesign.covariance.result import AsymptoticCovariance
 from optdesign.errors import SpecificationError
-from optdesign.linalg import SINGULAR, duplication, symmetric, vech_average, vech_pairs
+from optdesign.linalg import SINGULAR, duplication, symmetric, vech_covariance
 
 Array = npt.NDArray[np.float64]
 
@@ -67,7 +67,7 @@ def gaussian_components(rows: LabelledRows, order: str, reml: bool) -> Asymptoti
     two-term divisor is m − 1 for restricted maximum likelihood.
     """
     total = float(rows.observations.sum())
-    variance = 1.0 / float(rows.weight(rows.eta)[0])
+    variance = rows.residual_variance
     names: list[str] = []
     blocks, estimate, used = [], [], 0.0
     for term in rows.terms:
@@ -76,10 +76,9 @@ def gaussian_components(rows: LabelledRows, order: str, reml: bool) -> Asymptoti
         if order != "leading":
             moment = term.Z.T @ (rows.observations[:, None] * term.Z) / units
             spread, divisor = term.sigma + variance * np.linalg.inv(moment), units - reml
-        average = vech_average(len(spread))
-        blocks.append(2.0 * average @ np.kron(spread, spread) @ average.T / divisor)
-        names += component_names(term.factor, term.names)
-        estimate += term.sigma[vech_pairs(len(term.sigma))].tolist()
+        blocks.append(vech_covariance(spread) / divisor)
+        names += term.component_names
+        estimate += term.components.tolist()
         used += units * len(spread)
     shared = _shared_directions(rows) if order != "leading" else used
     blocks.append(np.array([[2.0 * variance**2 / (total - used + shared)]]))

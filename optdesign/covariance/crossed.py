@@ -28,12 +28,11 @@ import numpy.typing as npt
 import scipy.linalg
 
 from optdesign.covariance.labelled import LabelledRows, RandomTerm
-from optdesign.covariance.result import AsymptoticCovariance, component_names, from_information
-from optdesign.linalg import SINGULAR, psd_root, symmetric, vech_average, vech_pairs
+from optdesign.covariance.result import AsymptoticCovariance, from_information
+from optdesign.linalg import SINGULAR, psd_root, symmetric, vech_average, vech_covariance
 from optdesign.quadrature import normal_rule
 
 Array = npt.NDArray[np.float64]
-Index = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +84,6 @@ def sides_of(rows: LabelledRows, nodes: int) -> tuple[Side, ...]:
     return tuple(sides)
 
 
-def standardised(rows: LabelledRows) -> LabelledRows:
-    """The same model with random effects of unit covariance, as many as the rank of each Σ."""
-    return replace(rows, terms=tuple(_standardised(term) for term in rows.terms))
-
-
-def _standardised(term: RandomTerm) -> RandomTerm:
-    root = psd_root(term.sigma)
-    return replace(term, names=term.names[: root.shape[1]], Z=term.Z @ root, sigma=np.eye(root.shape[1]))
-
-
 def crossed_covariance(
     rows: LabelledRows, order: str, nodes: int, components: bool = False, loss: Loss | None = None
 ) -> AsymptoticCovariance:
@@ -111,9 +100,9 @@ def crossed_covariance(
     components : bool
         Whether vech Σ of every factor is estimated too.
     loss : callable, optional
-        Information on β_B that finite numbers of units cost, from the operator.
+        Information on β_B that finite numbers of units cost.
     """
-    rows = standardised(rows) if order == "leading" and not components else rows
+    rows = rows.standardised() if order == "leading" and not components else rows
     sides = sides_of(rows, nodes)
     units = {side.term.factor: _drawn_units(sides, number, components) for number, side in enumerate(sides)}
     return functional_covariance(rows, sides, units, order, components, loss)
@@ -138,8 +127,9 @@ def functional_covariance(
         noise[:, fixed:] = noise[fixed:] = 0.0
     parts = {source: _after(fixed, part) for source, part in units.items()} | {"observation": noise}
     information, shares = _regressed(_load(sides, split, components), blind, list(parts.values()))
-    names = (*rows.names, *(n for t in rows.terms if components for n in component_names(t.factor, t.names)))
-    estimate = np.concatenate([rows.beta, *(t.sigma[vech_pairs(len(t.sigma))] for t in rows.terms if components)])
+    estimated = rows.terms if components else ()
+    names = (*rows.names, *(name for term in estimated for name in term.component_names))
+    estimate = np.concatenate([rows.beta, *(term.components for term in estimated)])
     return from_information(information, dict(zip(parts, shares, strict=True)), order, names, rows.aliases, estimate)
 
 
@@ -178,7 +168,7 @@ def _functions(term: RandomTerm) -> Array:
 
 def operator_of(rows: LabelledRows, sides: Sequence[Side], within: Array) -> Operator:
     """F, accumulated over the points and the nodes of both sides."""
-    first, second = (*sides, *[nothing(len(rows.X))] * (2 - len(sides)))[:2]
+    first, second = pair_of(rows, sides)
     weight = node_weights(rows, first, second)
     mean = weight.sum(axis=(1, 2))
     marginal = (weight.sum(axis=2), weight.sum(axis=1))
@@ -197,10 +187,13 @@ def node_weights(rows: LabelledRows, first: Side, second: Side) -> Array:
     return np.asarray(weight * probability * rows.observations[:, None, None])
 
 
-def nothing(rows: int) -> Side:
-    """A side without random effects."""
-    empty = RandomTerm("", (), np.zeros(rows, dtype=np.intp), np.ones(1), np.zeros((rows, 0)), np.zeros((0, 0)))
-    return Side(empty, np.zeros((1, 0)), np.ones(1))
+def pair_of(rows: LabelledRows, sides: Sequence[Side]) -> tuple[Side, Side]:
+    """Two sides, those that are missing without random effects."""
+    size = len(rows.X)
+    empty = RandomTerm("", (), np.zeros(size, dtype=np.intp), np.ones(1), np.zeros((size, 0)), np.zeros((0, 0)))
+    nothing = Side(empty, np.zeros((1, 0)), np.ones(1))
+    first, second = [*sides, nothing, nothing][:2]
+    return first, second
 
 
 def _side_blocks(side: Side, weight: Array, within: Array) -> tuple[Array, Array]:
@@ -252,8 +245,7 @@ def _drawn_units(sides: Sequence[Side], number: int, components: bool) -> Array:
 def _of_units(side: Side, components: bool) -> Array:
     one = side.term.sigma
     if components:
-        average = vech_average(len(one))
-        one = scipy.linalg.block_diag(one, 2.0 * average @ np.kron(one, one) @ average.T)
+        one = scipy.linalg.block_diag(one, vech_covariance(one))
     return np.asarray(np.kron(np.diag(1.0 / side.term.count), one))
 
 
@@ -313,6 +305,7 @@ def blocks_times(blocks: Array, matrix: Array) -> Array:
 
 
 def block_diagonal(blocks: Array) -> Array:
+    """Blocks of equal size as one matrix."""
     count, r, _ = blocks.shape
     matrix = np.zeros((count, r, count, r))
     matrix[np.arange(count), :, np.arange(count), :] = blocks

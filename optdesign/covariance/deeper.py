@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from optdesign.covariance.crossed import functional_covariance, sides_of, standardised
+from optdesign.covariance.crossed import functional_covariance, sides_of
 from optdesign.covariance.labelled import LabelledRows, RandomTerm
 from optdesign.covariance.result import AsymptoticCovariance
 
@@ -39,7 +39,7 @@ def deeper_covariance(rows: LabelledRows, order: str, nodes: int) -> AsymptoticC
     nodes : int
         Quadrature nodes per random effect.
     """
-    rows = standardised(rows) if order == "leading" else rows
+    rows = rows.standardised() if order == "leading" else rows
     whole = _chained(rows.terms)
     units = {}
     for number, term in enumerate(rows.terms):

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[np.float64]
-Index = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +69,14 @@ class EncodedRows:
 
 
 def check_layout(model: MixedModel, layout: Layout | None) -> None:
-    """The layout must have the model's grouping factors."""
-    if layout is not None and len(layout.factors) > 1:
-        raise SpecificationError(
-            f"layout {layout!r} has {len(layout.factors)} factors; covariances of all orders are defined here for "
-            "one grouping factor, Nested('factor'), and for none."
-        )
-    if len(model.factors) > 1:
-        raise SpecificationError(
-            f"the model has random terms for {listed(model.factors)}; covariances are defined here for one factor."
-        )
+    """The layout must have the model's grouping factors, one at most."""
     given = layout.factors if layout else ()
+    if max(len(given), len(model.factors)) > 1:
+        raise SpecificationError(
+            "designs are optimised for one grouping factor, Nested('factor'), and for none; degrees of freedom are "
+            f"counted for these too. The layout is {layout!r}, and the model has random terms for "
+            f"{listed(model.factors)}. covariance(model, guess, design) takes several factors."
+        )
     for factor in model.factors:
         if factor not in given:
             raise SpecificationError(
@@ -133,17 +129,22 @@ def _encoded(model: MixedModel, nominal: NominalValues, region: Region, nodes: i
 def _columns(
     model: MixedModel, nominal: NominalValues, region: Region
 ) -> tuple[formulas.Encoding, Array, Array, Array]:
-    model.check_dispersion(nominal)
-    reference = region.frame if nominal.reference is None else nominal.reference
-    encoding = formulas.learn(model.parsed, reference)
-    X = encoding.fixed_columns(region.frame)
-    if X.shape[1] == 0:
-        raise SpecificationError(f"'{model.formula}' has no fixed effects: there is nothing to plan for. Add a term.")
+    encoding, X = fixed_columns(model, nominal, region.frame)
     if not model.factors:
         return encoding, X, np.zeros((len(X), 0)), np.zeros((0, 0))
     (factor,) = model.factors
     Z = encoding.random_columns(factor, region.frame)
     return encoding, X, Z, nominal.matrix(factor, encoding.random_names(factor))
+
+
+def fixed_columns(model: MixedModel, nominal: NominalValues, frame: pd.DataFrame) -> tuple[formulas.Encoding, Array]:
+    """The model's encoding, learnt from the reference data or from `frame` itself, and its columns there, (rows, p)."""
+    model.check_dispersion(nominal)
+    encoding = formulas.learn(model.parsed, frame if nominal.reference is None else nominal.reference)
+    X = encoding.fixed_columns(frame)
+    if X.shape[1] == 0:
+        raise SpecificationError(f"'{model.formula}' has no fixed effects: there is nothing to plan for. Add a term.")
+    return encoding, X
 
 
 def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:

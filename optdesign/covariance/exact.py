@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from optdesign.covariance.components import check_interior
 from optdesign.covariance.labelled import LabelledRows
-from optdesign.covariance.result import AsymptoticCovariance, component_names, from_information
+from optdesign.covariance.result import AsymptoticCovariance, from_information
 from optdesign.errors import SpecificationError
 from optdesign.families import draw_totals, log_base, log_likelihood
-from optdesign.linalg import duplication, vech_pairs
+from optdesign.linalg import duplication
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import normal_rule
 
@@ -69,8 +69,8 @@ def exact_covariance(
     units = _units(rows)
     information, error, notes = _information(model, nominal, units, seed)
     (term,) = rows.terms
-    names = (*rows.names, *component_names(term.factor, term.names))
-    estimate = np.concatenate([rows.beta, term.sigma[vech_pairs(len(term.sigma))]])
+    names = (*rows.names, *term.component_names)
+    estimate = np.concatenate([rows.beta, term.components])
     whole = from_information(information, {}, "exact", names, rows.aliases, estimate, notes)
     whole = replace(whole, monte_carlo_error=error)
     return whole if parameters == "all" else _head(whole, len(rows.names))

@@ -19,15 +19,14 @@ from optdesign.covariance.crossed import (
     block_inverses,
     blocks_times,
     node_weights,
-    nothing,
     operator_of,
+    pair_of,
 )
 from optdesign.covariance.labelled import LabelledRows
 from optdesign.errors import SpecificationError
-from optdesign.linalg import psd_root, summed, symmetric
+from optdesign.linalg import summed, symmetric
 
 Array = npt.NDArray[np.float64]
-Index = npt.NDArray[np.intp]
 
 
 def degrees_of_freedom_loss(rows: LabelledRows, sides: Sequence[Side], split: Split, squares: float) -> Array:
@@ -58,7 +57,7 @@ def effective_df(rows: LabelledRows, sides: Sequence[Side], split: Split, square
     incomplete one the singular values of the incidence are all taken to be their root mean square.
     """
     total = float(rows.observations.sum())
-    variance = 1.0 / float(rows.weight(rows.eta)[0])
+    variance = rows.residual_variance
     absorbed = float(split.combine.shape[1] - split.combine.shape[0])
     units = [float(side.term.count.sum()) for side in sides]
     shrunk = [_shrinkage(rows, side, variance * m / total) for side, m in zip(sides, units, strict=True)]
@@ -69,8 +68,8 @@ def effective_df(rows: LabelledRows, sides: Sequence[Side], split: Split, square
 
 def _shrinkage(rows: LabelledRows, side: Side, noise: float) -> Array:
     """Eigenvalues of (Ω + noise Σ⁻¹)⁻¹Ω, shape (rank of Σ,)."""
-    root = psd_root(side.term.sigma)
-    moment = root.T @ (side.term.Z.T @ (rows.observations[:, None] * side.term.Z)) @ root / rows.observations.sum()
+    Z = side.term.standardised().Z
+    moment = Z.T @ (rows.observations[:, None] * Z) / rows.observations.sum()
     values = np.maximum(np.linalg.eigvalsh(moment), 0.0)
     return np.asarray(values / (values + noise))
 
@@ -107,7 +106,7 @@ def curvature_loss(rows: LabelledRows, sides: Sequence[Side], split: Split, repl
         Observations per observed cell.
     """
     _check_intercepts(sides)
-    pair = (*sides, *[nothing(len(rows.X))] * (2 - len(sides)))[:2]
+    pair = pair_of(rows, sides)
     operator = operator_of(rows, sides, split.within)
     first, second = (p.reshape(*side.shape[:2], -1) for p, side in zip(_projections(operator), pair, strict=True))
     weight = node_weights(rows, *pair)

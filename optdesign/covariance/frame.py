@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.covariance.crossed import sides_of
-from optdesign.covariance.deeper import deeper_covariance
 from optdesign.covariance.exact import exact_covariance
 from optdesign.covariance.gls import gls_covariance, information
 from optdesign.covariance.labelled import LabelledRows, labelled_rows
-from optdesign.covariance.multilevel import by_operator, rungs
+from optdesign.covariance.multilevel import of_kinds, rungs
 from optdesign.covariance.result import AsymptoticCovariance, from_information, settled
 from optdesign.covariance.sampled import sampled_covariance
 from optdesign.errors import SpecificationError, listed, nearest
@@ -86,20 +85,17 @@ def layout_of(shape: Shape) -> Layout | None:
 
 
 def _of_shape(model: MixedModel, nominal: NominalValues, shape: Shape, order: str, seed: int) -> AsymptoticCovariance:
-    crossed = not shape.nested
     if order in ("exact", "averaged"):
         rows = labelled_rows(model, nominal, listed_units(shape))
         if model.is_gaussian:
             return gls_covariance(rows, order)
         if len(rows.terms) > 1:
             return sampled_covariance(rows, seed)
-        return exact_covariance(model, nominal, rows, "fixed", seed) if order == "exact" else by_nodes(model, rows)
+        return exact_covariance(model, nominal, rows, "fixed", seed) if order == "exact" else _by_nodes(model, rows)
     most = MOST_GAUSSIAN_KINDS if model.is_gaussian else MOST_KINDS
     few = len(shape.codes) == 1 and max(int(c.max()) for c in shape.codes.values()) < most
     rows = labelled_rows(model, nominal, listed_units(shape) if few else pooled_units(shape, most))
-    if crossed or len(rows.terms) < 2:
-        return by_operator(model, rows, order, _cell_size(shape))
-    return settled(lambda nodes: deeper_covariance(rows, order, nodes), rungs(model, rows, chained=True))
+    return of_kinds(model, rows, order, _cell_size(shape), crossed=not shape.nested)
 
 
 def _cell_size(shape: Shape) -> float:
@@ -109,7 +105,7 @@ def _cell_size(shape: Shape) -> float:
     return float((summed(cell, shape.observations, number) ** 2).sum() / shape.observations.sum())
 
 
-def by_nodes(model: MixedModel, rows: LabelledRows) -> AsymptoticCovariance:
+def _by_nodes(model: MixedModel, rows: LabelledRows) -> AsymptoticCovariance:
     """Averaged information of one factor by quadrature: units of all kinds have the same law of random effects."""
 
     def compute(nodes: int) -> AsymptoticCovariance:
@@ -266,7 +262,7 @@ def _kind_of_unit(shape: Shape, factor: str, unit: Index, above: list[Index], mo
     size = summed(unit, shape.observations, number)
     first = np.full(number, len(unit), dtype=np.intp)
     np.minimum.at(first, unit, np.arange(len(unit)))
-    columns = {c: _numbers(shape.frame[c]) for c in map(str, shape.frame) if c not in shape.codes}
+    columns = {c: _coded(shape.frame[c])[0] for c in map(str, shape.frame) if c not in shape.codes}
     own = [codes[first] for codes in columns.values() if _constant_within(codes, unit)]
     varying = [shape.frame[c] for c, codes in columns.items() if not _constant_within(codes, unit)]
     means = [summed(unit, shape.observations * _values(c), number) / size for c in varying]
@@ -281,15 +277,11 @@ def _kind_of_unit(shape: Shape, factor: str, unit: Index, above: list[Index], mo
     )
 
 
-def _numbers(column: pd.Series) -> Index:
-    return _coded(column)[0]
-
-
 def _values(column: pd.Series) -> Array:
     """Numbers of a column; the codes of its levels for a categorical one."""
     import pandas as pd
 
-    return np.asarray(column if pd.api.types.is_numeric_dtype(column) else _numbers(column), dtype=float)
+    return np.asarray(column if pd.api.types.is_numeric_dtype(column) else _coded(column)[0], dtype=float)
 
 
 def _classes(values: Array, classes: int) -> Index:

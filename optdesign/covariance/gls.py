@@ -26,9 +26,9 @@ import scipy.sparse.linalg
 from scipy import sparse
 
 from optdesign.covariance.labelled import LabelledRows, RandomTerm
-from optdesign.covariance.result import AsymptoticCovariance, component_names, from_information
+from optdesign.covariance.result import AsymptoticCovariance, from_information
 from optdesign.errors import SpecificationError
-from optdesign.linalg import SINGULAR, duplication, psd_root, symmetric, unit_diagonal, vech_pairs
+from optdesign.linalg import SINGULAR, duplication, symmetric, unit_diagonal
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -70,7 +70,7 @@ def information(rows: LabelledRows, weight: Array) -> Information:
 
 def _effects(term: RandomTerm) -> sparse.csr_array:
     """Standardised random-effect columns of every unit, shape (rows, units·rank)."""
-    return _by_unit(term.level, len(term.count), term.Z @ psd_root(term.sigma))
+    return _by_unit(term.level, len(term.count), term.standardised().Z)
 
 
 def _by_unit(level: Index, units: int, columns: Array) -> sparse.csr_array:
@@ -143,9 +143,8 @@ def component_covariance(rows: LabelledRows, order: str, reml: bool) -> Asymptot
     """
     _check_listed(rows)
     matrix = _component_information(rows, reml)
-    names = [n for term in rows.terms for n in component_names(term.factor, term.names)]
-    variance = 1.0 / float(rows.weight(rows.eta)[0])
-    estimate = np.concatenate([*(term.sigma[vech_pairs(len(term.sigma))] for term in rows.terms), [variance]])
+    names = [name for term in rows.terms for name in term.component_names]
+    estimate = np.concatenate([*(term.components for term in rows.terms), [rows.residual_variance]])
     return from_information(matrix, {}, order, (*names, "dispersion"), {}, estimate)
 
 
@@ -169,7 +168,7 @@ def _component_information(rows: LabelledRows, reml: bool) -> Array:
     With A = ZᵀZ/σ² and H = (I + GA)⁻¹, V⁻¹Z = ZH/σ², so that ZᵀV⁻¹Z = AH, ZᵀV⁻²Z = HᵀAH/σ² and, for N observations
     and q random effects, tr V⁻² = (N − q + tr H²)/σ⁴: nothing cancels, and nothing has a row per observation.
     """
-    precision = float(rows.weight(rows.eta)[0])
+    precision = 1.0 / rows.residual_variance
     Z = sparse.csr_array(sparse.hstack([_by_unit(term.level, len(term.count), term.Z) for term in rows.terms]))
     G = scipy.linalg.block_diag(*(np.kron(np.eye(len(t.count)), t.sigma) for t in rows.terms))
     moment = precision * (Z.T @ Z.multiply(rows.observations[:, None])).toarray()
@@ -188,8 +187,9 @@ def _projected(
     """ZᵀPZ, ZᵀP²Z and tr P² from the same with V⁻¹; P depends on the space that X spans, whatever its rank."""
     between, square, trace = plain
     mass = rows.observations[:, None]
-    first = _whitened(rows, rows.X)
-    second = _whitened(rows, first)
+    whitened = _whitener(rows)
+    first = whitened(rows.X)
+    second = whitened(first)
     scaled, scale = unit_diagonal(information(rows, rows.weight(rows.eta)).total)
     covariance = np.linalg.pinv(scaled, SINGULAR, hermitian=True) * np.outer(scale, scale)
     once, twice = Z.T @ (mass * first), Z.T @ (mass * second)
@@ -200,13 +200,17 @@ def _projected(
     return between, square, float(trace - 2.0 * np.trace(cubic) + np.trace(inner @ inner))
 
 
-def _whitened(rows: LabelledRows, columns: Array) -> Array:
+def _whitener(rows: LabelledRows) -> Callable[[Array], Array]:
     """V⁻¹ times columns: their weighted residuals from the random effects, every unit listed on its own."""
     weight = rows.weight(rows.eta)
     effects = [_effects(term) for term in rows.terms]
-    solutions = solver(effects, [np.ones(z.shape[1]) for z in effects], rows.observations * weight)(columns)
-    fitted = np.sum([z @ each for z, each in zip(effects, solutions, strict=True)], axis=0)
-    return np.asarray(weight[:, None] * (columns - fitted))
+    solve = solver(effects, [np.ones(z.shape[1]) for z in effects], rows.observations * weight)
+
+    def whitened(columns: Array) -> Array:
+        fitted = np.sum([z @ each for z, each in zip(effects, solve(columns), strict=True)], axis=0)
+        return np.asarray(weight[:, None] * (columns - fitted))
+
+    return whitened
 
 
 def _traces(terms: Sequence[RandomTerm], between: Array, square: Array, trace: float) -> Array:
@@ -220,13 +224,8 @@ def _traces(terms: Sequence[RandomTerm], between: Array, square: Array, trace: f
             block = between[ends[i] : ends[i + 1], ends[j] : ends[j + 1]].reshape(shape)
             pair = np.einsum("satb,sctd->acbd", block, block, optimize=True)
             row.append(left.T @ pair.reshape(left.shape[0], right.shape[0]) @ right)
-        own = square[ends[i] : ends[i + 1], ends[i] : ends[i + 1]].reshape(shape_of(term))
+        own = square[ends[i] : ends[i + 1], ends[i] : ends[i + 1]].reshape((len(term.count), term.Z.shape[1]) * 2)
         row.append(left.T @ np.einsum("sasb->ab", own).reshape(-1, 1))
         rows.append(row)
     last = [row[-1].T for row in rows] + [np.array([[trace]])]
     return symmetric(0.5 * np.block([*rows, last]))
-
-
-def shape_of(term: RandomTerm) -> tuple[int, int, int, int]:
-    """Units and random effects, twice."""
-    return (len(term.count), term.Z.shape[1]) * 2

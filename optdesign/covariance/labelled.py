@@ -9,9 +9,11 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from optdesign import formula as formulas
-from optdesign.covariance.encoded import checked_weights
+from optdesign.covariance.encoded import checked_weights, fixed_columns
+from optdesign.covariance.result import component_names
 from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.formula import Encoding
+from optdesign.linalg import psd_root, vech_pairs
 from optdesign.models import MixedModel, NominalValues
 from optdesign.units import LabelledPoints
 
@@ -44,6 +46,21 @@ class RandomTerm:
     count: Array
     Z: Array
     sigma: Array
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        """Names of the variance components, in the order of vech."""
+        return component_names(self.factor, self.names)
+
+    @property
+    def components(self) -> Array:
+        """vech Σ."""
+        return self.sigma[vech_pairs(len(self.sigma))]
+
+    def standardised(self) -> RandomTerm:
+        """The same term with effects of unit covariance, as many as the rank of Σ."""
+        root = psd_root(self.sigma)
+        return replace(self, names=self.names[: root.shape[1]], Z=self.Z @ root, sigma=np.eye(root.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,32 +102,27 @@ class LabelledRows:
     offset: Array | None = None
     trials: Array | None = None
 
+    @property
+    def residual_variance(self) -> float:
+        """σ² of a Gaussian."""
+        return 1.0 / float(self.weight(self.eta)[0])
+
+    def standardised(self) -> LabelledRows:
+        """The same model with random effects of unit covariance."""
+        return replace(self, terms=tuple(term.standardised() for term in self.terms))
+
 
 @lru_cache(maxsize=64)
 def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoints) -> LabelledRows:
     """Rows of labelled points under a model at its nominal values."""
-    model.check_dispersion(nominal)
-    reference = points.frame if nominal.reference is None else nominal.reference
-    encoding = formulas.learn(model.parsed, reference)
-    X = encoding.fixed_columns(points.frame)
+    encoding, X = fixed_columns(model, nominal, points.frame)
     for factor in model.factors:
         if factor not in points.labels:
             raise SpecificationError(
                 f"the model has random terms for '{factor}', which the design does not have: {listed(points.labels)}."
                 f"{nearest(factor, points.labels)}"
             )
-    terms = tuple(
-        RandomTerm(
-            factor,
-            encoding.random_names(factor),
-            labels.level,
-            labels.count,
-            encoding.random_columns(factor, points.frame),
-            nominal.matrix(factor, encoding.random_names(factor)),
-        )
-        for factor, labels in points.labels.items()
-        if factor in model.factors
-    )
+    terms = tuple(_term(encoding, nominal, points, factor) for factor in points.labels if factor in model.factors)
     beta = nominal.beta_vector(encoding)
     return LabelledRows(
         encoding.fixed_names,
@@ -125,6 +137,12 @@ def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoi
         model.offsets(points.frame),
         model.trials(points.frame),
     )
+
+
+def _term(encoding: Encoding, nominal: NominalValues, points: LabelledPoints, factor: str) -> RandomTerm:
+    labels, names = points.labels[factor], encoding.random_names(factor)
+    Z = encoding.random_columns(factor, points.frame)
+    return RandomTerm(factor, names, labels.level, labels.count, Z, nominal.matrix(factor, names))
 
 
 def without_cells(rows: LabelledRows) -> LabelledRows:

@@ -37,8 +37,15 @@ def multilevel_covariance(
     if order == "averaged":
         return sampled_covariance(labelled_rows(model, nominal, listed_points(design, seed)), seed)
     rows = labelled_rows(model, nominal, design.points)
-    if isinstance(design.layout, Crossed):
-        return by_operator(model, rows, order, design.cell_size)
+    return of_kinds(model, rows, order, design.cell_size, isinstance(design.layout, Crossed))
+
+
+def of_kinds(
+    model: MixedModel, rows: LabelledRows, order: str, cell_size: float, crossed: bool
+) -> AsymptoticCovariance:
+    """Leading, two-term or refined covariance, which need no more of the units than their kinds."""
+    if crossed or len(rows.terms) < 2:
+        return by_operator(model, rows, order, cell_size)
     return settled(lambda nodes: deeper_covariance(rows, order, nodes), rungs(model, rows, chained=True))
 
 

@@ -24,7 +24,6 @@ from optdesign.errors import (
     listed,
     nearest,
 )
-from optdesign.layouts import Crossed
 from optdesign.linalg import summed
 from optdesign.measures import Measure, names_of
 from optdesign.models import MixedModel, NominalValues
@@ -263,11 +262,6 @@ def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -
 
 def _check_scope(model: MixedModel, space: DesignSpace, order: str) -> None:
     """Information must be concave in the masses, which is known of one grouping factor and these orders."""
-    if isinstance(space.layout, Crossed) or len(space.layout.factors if space.layout else ()) > 1:
-        raise SpecificationError(
-            f"designs are optimised for one grouping factor, Nested('factor'), and for none; the layout is "
-            f"{space.layout!r}. Compare designs of it with covariance(model, guess, design)."
-        )
     check_layout(model, space.layout)
     if order == "exact" and not model.is_gaussian and model.factors:
         raise SpecificationError(
