@@ -1,0 +1,566 @@
+"""Whole-number plans with proof: how many units on each of S schedules.
+
+Minimise −log Φ(M₀ + Σ_s m_s I_s) over whole m ≥ 0 with ``matrix @ m <= upper`` and ``equal @ m == level``. Everything
+rests on one fact: Φ is concave and homogeneous of degree one in the information, so at any plan z
+
+    Φ(m) ≤ Φ(z) (ψ₀ + ψ·m),    ψ_s = ∂log Φ/∂m_s at z,    ψ₀ + ψ·z = 1,
+
+a cut that is linear in m. A mixed-integer linear program over a few cuts finds a plan to start from, whatever the
+constraints, and exchanges improve it. A better plan must satisfy every cut at the value reached, and these
+inequalities, each sharpened by the multipliers of its linear program, leave few whole plans: they are listed, breadth
+first, and the best of them is optimal. Where too many are left, further cuts and mixed-integer programs narrow the
+bound instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
+
+from optdesign.criteria import BoundCriterion
+from optdesign.errors import SpecificationError
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+
+#: Relative gain in Φ below which two plans count as equally good, in proofs and in exchanges.
+EQUAL = 1e-6
+#: How far a constraint may be overstepped, in multiples of its size.
+SLACK = 1e-9
+#: Relative eigenvalue below which a plan does not see a direction.
+BLIND = 1e-10
+#: Units taken from one schedule and given to another in one exchange.
+EXCHANGES = ((0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (3, 4), (4, 3), (4, 5), (5, 4))
+#: Exchanges that promise most to first order, of which the exact loss is taken.
+PROMISING = 3000
+#: Cuts at neighbours of the plan found, before plans are listed.
+NEIGHBOURS = 40
+#: Plans, in part or in whole, that the listing holds at once before it gives up.
+LISTED = 100_000
+#: Mixed-integer programs solved where listing gives up, and branches in each.
+ROUNDS, BRANCHES = 12, 500
+#: Schedules that the continuous optimum is sought over at once.
+WORKING = 60
+
+
+class Criterion(Protocol):
+    """What is asked of a criterion: −log Φ and its gradient; K scenarios, Φ concave and of degree one."""
+
+    def losses(self, informations: Array) -> Array:
+        """−log Φ of each plan, (n, K, p, p) to (n,); inf where something needed is not estimable."""
+
+    def gains(self, total: Array, parts: Array) -> Array:
+        """∂log Φ/∂m_s for parts I_s of the total, (K, p, p) and (S, K, p, p) to (S,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerProgram:
+    """A choice of whole counts.
+
+    Attributes
+    ----------
+    criterion : Criterion
+    information : array, shape (S, K, p, p)
+        What one unit on each schedule adds, under each scenario. A basis in which the sums are near the identity
+        keeps most digits.
+    matrix, upper, equal, level : arrays, shapes (R, S), (R,), (Q, S), (Q,)
+        The constraints beside m ≥ 0; they must bound every count that helps.
+    constant : array, shape (K, p, p), optional
+        Information that is there without any choice.
+    """
+
+    criterion: Criterion
+    information: Array
+    matrix: Array
+    upper: Array
+    equal: Array
+    level: Array
+    constant: Array | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of schedules, S."""
+        return len(self.information)
+
+    @cached_property
+    def fixed(self) -> Array:
+        """Information without any choice, shape (K, p, p)."""
+        return np.zeros(self.information.shape[1:]) if self.constant is None else self.constant
+
+    @cached_property
+    def rows(self) -> tuple[Array, Array]:
+        """All constraints as ``rows @ m <= bounds``, each divided by its size: equalities from both sides."""
+        rows = np.vstack([self.matrix, self.equal, -self.equal])
+        bounds = np.concatenate([self.upper, self.level, -self.level])
+        size = np.maximum(np.abs(rows).max(axis=1, initial=0.0), np.abs(bounds))
+        size = np.where(size > 0, size, 1.0)
+        return rows / size[:, None], bounds / size
+
+    @cached_property
+    def highest(self) -> Array:
+        """Most units of each schedule that the constraints allow, shape (S,); inf where they set no limit."""
+        return most_of_each(*self.rows, np.full(self.size, np.inf))
+
+    def totals(self, plans: Array) -> Array:
+        """Information of plans, (n, S) to (n, K, p, p)."""
+        return np.asarray(self.fixed + np.tensordot(plans, self.information, 1))
+
+    def losses(self, plans: Array) -> Array:
+        """−log Φ of plans, (n, S) to (n,)."""
+        return self.criterion.losses(self.totals(plans))
+
+    def loss(self, plan: Array) -> float:
+        """−log Φ of a plan."""
+        return float(self.losses(plan[None])[0])
+
+    def gains(self, plan: Array) -> Array:
+        """ψ at a plan, shape (S,)."""
+        return self.criterion.gains(self.totals(plan[None])[0], self.information)
+
+    def keeps(self, plans: Array) -> npt.NDArray[np.bool_]:
+        """Whether plans keep all constraints, (n, S) to (n,)."""
+        rows, bounds = self.rows
+        return np.asarray((plans >= 0).all(axis=1) & (plans @ rows.T <= bounds + SLACK).all(axis=1))
+
+    def of(self, kept: Index) -> IntegerProgram:
+        """The program with some of its schedules, the others at zero."""
+        return replace(
+            self, information=self.information[kept], matrix=self.matrix[:, kept], equal=self.equal[:, kept]
+        )
+
+    def requiring(self, rows: Array, bounds: Array) -> IntegerProgram:
+        """The program with further rows ``rows @ m <= bounds``."""
+        return replace(self, matrix=np.vstack([self.matrix, rows]), upper=np.append(self.upper, bounds))
+
+    def linear(self, slope: Array) -> Any:
+        """Continuous counts with the most of ``slope @ m``: scipy's answer to the linear program."""
+        return linprog(
+            -slope,
+            A_ub=self.matrix if len(self.upper) else None,
+            b_ub=self.upper if len(self.upper) else None,
+            A_eq=self.equal if len(self.level) else None,
+            b_eq=self.level if len(self.level) else None,
+            method="highs",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerPlan:
+    """The best whole counts found, and what the best possible could reach.
+
+    Attributes
+    ----------
+    counts : array, shape (S,)
+    loss : float
+        −log Φ.
+    bound : float
+        −log Φ below which no whole counts that keep the constraints can come.
+    relaxed : float
+        −log Φ below which no counts, whole or not, can come.
+    """
+
+    counts: Array
+    loss: float
+    bound: float
+    relaxed: float
+
+    @property
+    def proven(self) -> bool:
+        """Whether no whole counts are better by more than one part in a million."""
+        return self.loss - self.bound <= 2 * EQUAL
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Φ(m)/Φ₀ ≤ height + slope·m for every plan, with Φ₀ a common unit."""
+
+    height: float
+    slope: Array
+
+
+def solve(program: IntegerProgram) -> IntegerPlan | None:
+    """The best whole counts, with a bound; None where no whole counts keep the constraints and estimate what is needed.
+
+    Small problems end with a proof: up to some ten schedules and twenty units in a few tenths of a second (the six
+    sequences of a stepped wedge with twelve clusters, nine points with nine runs, eight with twenty), more where
+    prices or bounds separate the schedules. Larger ones end with the better of exchange and of a few mixed-integer
+    programs, and the bound that these prove.
+
+    Examples
+    --------
+    Two kinds of unit that teach different coefficients, the second at twice the price:
+
+    >>> from optdesign.criteria import DOptimality
+    >>> parts = np.array([[[[1.0, 0.0], [0.0, 0.0]]], [[[0.0, 0.0], [0.0, 1.0]]]])
+    >>> criterion = OneScenario(DOptimality().bind(("a", "b"), {}))
+    >>> nothing = np.zeros((0, 2)), np.zeros(0)
+    >>> plan = solve(IntegerProgram(criterion, parts, np.array([[1.0, 2.0]]), np.array([9.0]), *nothing))
+    >>> plan.counts.tolist(), plan.proven
+    ([5.0, 2.0], True)
+    """
+    centre = relaxed(program)
+    if centre is None:
+        return None
+    origin = program.loss(centre)
+    cuts = [cut_at(program, centre, origin)]
+    found = start(program, cuts)
+    if found is None:
+        return None
+    program, plan = found
+    plan = exchange(program, plan)
+    below = origin - float(np.log(_highest_cut(program, cuts[0])))
+    plan, bound = _proved(program, cuts, centre, plan, origin)
+    loss = program.loss(plan)
+    return IntegerPlan(plan, loss, min(loss, max(bound, below)), min(loss, below))
+
+
+def cut_at(program: IntegerProgram, plan: Array, origin: float) -> Cut:
+    """The cut at a plan, whole or not, in units of the Φ whose −log is `origin`."""
+    slope = program.gains(plan)
+    phi = float(np.exp(origin - program.loss(plan)))
+    return Cut(phi * max(0.0, 1.0 - float(slope @ plan)), phi * slope)
+
+
+def _highest_cut(program: IntegerProgram, cut: Cut) -> float:
+    return cut.height - float(program.linear(cut.slope).fun)
+
+
+def most_of_each(rows: Array, bounds: Array, highest: Array) -> Array:
+    """Upper bounds on whole counts 0 ≤ m ≤ highest with ``rows @ m <= bounds``, each row taken by itself, in turn.
+
+    >>> most_of_each(np.array([[2.0, 3.0], [1.0, -2.0]]), np.array([7.0, 0.0]), np.full(2, np.inf))
+    array([3., 2.])
+    """
+    positive, negative = rows > 0, np.minimum(rows, 0.0)
+    divisor = np.where(positive, rows, 1.0)
+    while True:
+        with np.errstate(invalid="ignore"):
+            least = np.where(negative < 0, negative * highest, 0.0).sum(axis=1)
+        limit = np.where(positive, (bounds - least + SLACK)[:, None] / divisor, np.inf).min(axis=0, initial=np.inf)
+        lower = np.maximum(np.floor(np.minimum(limit, highest)), 0.0)
+        if (lower >= highest).all():
+            return lower
+        highest = lower
+
+
+def relaxed(program: IntegerProgram) -> Array | None:
+    """Counts, whole or not, near the least loss; None where none keep the constraints or estimate what is needed.
+
+    Sequential quadratic programming over a working set of schedules, which those with the largest reduced gains join
+    until the linear program over all of them says that no more than a millionth is left.
+
+    Raises
+    ------
+    SpecificationError
+        Where the constraints leave some count without limit.
+    """
+    if not np.isfinite(program.highest).all():
+        raise SpecificationError(
+            "the constraints leave the number of units on some schedule without limit: bound it, or give it a price."
+        )
+    z = _middle(program)
+    if z is None or not np.isfinite(program.loss(z)):
+        return None
+    for _ in range(ROUNDS):
+        gains = program.gains(z)
+        answer = program.linear(gains)
+        if -answer.fun <= float(gains @ z) + EQUAL:
+            break
+        better = _least_loss(program, _working(program, answer, z), z)
+        if program.loss(better) >= program.loss(z) - EQUAL / 10:
+            break
+        z = better
+    return z
+
+
+def _middle(program: IntegerProgram) -> Array | None:
+    """Counts that keep the constraints with as many schedules as possible well above zero; None where none do.
+
+    Each count is a lifted part, the sum of which is maximised, and an unlimited rest.
+    """
+    size, share = np.maximum(program.highest, SLACK), 0.5 / program.size
+    answer = linprog(
+        np.repeat([-1.0, 0.0], program.size),
+        A_ub=np.tile(program.matrix * size, 2) if len(program.upper) else None,
+        b_ub=program.upper if len(program.upper) else None,
+        A_eq=np.tile(program.equal * size, 2) if len(program.level) else None,
+        b_eq=program.level if len(program.level) else None,
+        bounds=[(0.0, share)] * program.size + [(0.0, None)] * program.size,
+        method="highs",
+    )
+    return None if answer.status != 0 else size * answer.x.reshape(2, -1).sum(axis=0)
+
+
+def _working(program: IntegerProgram, answer: Any, z: Array) -> Index:
+    """The schedules in use, at most half of the working set, and those that the linear program charges least for."""
+    charge = np.where(answer.x > 0, -2.0, answer.lower.marginals * np.maximum(program.highest, SLACK))
+    used = np.argsort(-z, kind="stable")[: WORKING // 2]
+    charge[used] = np.where(z[used] > SLACK * z.max(), -1.0, charge[used])
+    return np.sort(np.argsort(charge, kind="stable")[:WORKING])
+
+
+def _least_loss(program: IntegerProgram, working: Index, z: Array) -> Array:
+    """Counts of least loss on a working set, from those of `z`; `z` itself where the search ends outside."""
+    part, size = program.of(working), np.maximum(program.highest[working], SLACK)
+    rows = part.rows[0] * size
+    edge = part.rows[1]
+    equal, free = len(part.level), len(part.upper)
+
+    def loss(x: Array) -> tuple[float, Array]:
+        found = part.loss(x * size)
+        return (found, -part.gains(x * size) * size) if np.isfinite(found) else (1e6, np.zeros(len(x)))
+
+    conditions: list[dict[str, Any]] = [
+        {"type": "ineq", "fun": lambda x: edge[:free] - rows[:free] @ x, "jac": lambda _: -rows[:free]}
+    ] * (free > 0)
+    exact = slice(free, free + equal)
+    conditions += [{"type": "eq", "fun": lambda x: rows[exact] @ x - edge[exact], "jac": lambda _: rows[exact]}] * (
+        equal > 0
+    )
+    answer = minimize(
+        loss,
+        z[working] / size,
+        jac=True,
+        bounds=[(0.0, None)] * len(working),
+        constraints=conditions,
+        method="SLSQP",
+        options={"maxiter": 200, "ftol": 1e-10},
+    )
+    found = np.zeros(program.size)
+    found[working] = np.maximum(answer.x, 0.0) * size
+    inside = bool((rows @ answer.x <= edge + 1e-7).all())
+    return found if inside and program.loss(found) < program.loss(z) else z
+
+
+def start(program: IntegerProgram, cuts: list[Cut]) -> tuple[IntegerProgram, Array] | None:
+    """Whole counts that keep the constraints and estimate what is needed, where there are any.
+
+    A plan that misses a direction v of what is to be estimated is excluded by the demand for a unit on some schedule
+    with vᵀI_s v > 0, which every plan of finite loss satisfies; the program comes back with these demands.
+    """
+    while True:
+        plan, _ = _best_by_cuts(program, cuts)
+        if plan is None:
+            return None
+        if np.isfinite(program.loss(plan)):
+            return program, plan
+        demands = _demands(program, plan)
+        if not len(demands):
+            return None
+        program = program.requiring(-demands, -np.ones(len(demands)))
+
+
+def _demands(program: IntegerProgram, plan: Array) -> Array:
+    """A row per missing direction that matters: one at schedules that see it, zero elsewhere."""
+    every = program.totals(np.ones((1, program.size)))[0]
+    found = []
+    for k, total in enumerate(program.totals(plan[None])[0]):
+        values, vectors = np.linalg.eigh(total)
+        for v in vectors[:, values <= BLIND * values.max(initial=0.0)].T:
+            without = every.copy()
+            off = np.eye(len(v)) - np.outer(v, v)
+            without[k] = off @ every[k] @ off
+            if not np.isfinite(program.criterion.losses(without[None])[0]):
+                seen = np.einsum("i,sij,j->s", v, program.information[:, k], v)
+                found.append(seen > BLIND * seen.max(initial=0.0))
+    return np.array(found, dtype=float).reshape(-1, program.size)
+
+
+def _best_by_cuts(program: IntegerProgram, cuts: list[Cut]) -> tuple[Array | None, float]:
+    """Whole counts with the largest least cut, and the most that any whole counts can reach under the cuts.
+
+    No counts, and −inf, where none keep the constraints.
+    """
+    rows, bounds = program.rows
+    slopes = np.array([cut.slope for cut in cuts])
+    size = np.maximum(np.abs(slopes).max(axis=1), 1e-300)
+    conditions = [
+        LinearConstraint(np.column_stack([rows, np.zeros(len(rows))]), -np.inf, bounds),
+        LinearConstraint(np.column_stack([-slopes, np.ones(len(cuts))]), -np.inf, np.array([c.height for c in cuts])),
+    ]
+    answer = milp(
+        np.append(np.zeros(program.size), -1.0),
+        constraints=conditions,
+        integrality=np.append(np.ones(program.size), 0),
+        bounds=Bounds(0.0, np.append(program.highest, np.inf)),
+        options={"mip_rel_gap": EQUAL / 10, "node_limit": BRANCHES},
+    )
+    if answer.status == 2:
+        return None, -np.inf
+    upper = float("inf") if answer.mip_dual_bound is None else -float(answer.mip_dual_bound)
+    if answer.x is None:
+        return None, upper
+    plan = np.round(answer.x[:-1])
+    return (plan if program.keeps(plan[None])[0] else None), upper
+
+
+def exchange(program: IntegerProgram, plan: Array) -> Array:
+    """Improve a plan by moving units between schedules until no exchange of one pair helps."""
+    loss = program.loss(plan)
+    while True:
+        trials = _promising(program, plan)
+        losses = program.losses(trials) if len(trials) else np.array([np.inf])
+        best = int(np.argmin(losses))
+        if not losses[best] < loss - EQUAL / 10:
+            return plan
+        plan, loss = trials[best], float(losses[best])
+
+
+def _promising(program: IntegerProgram, plan: Array) -> Array:
+    """Plans one exchange away that keep the constraints and promise most.
+
+    Φ is concave: an exchange that loses to first order loses altogether.
+    """
+    gains, rows = program.gains(plan), program.rows[0]
+    room = program.rows[1] - rows @ plan + SLACK
+    used = np.flatnonzero(plan)
+    found = [np.zeros((0, 4))]
+    for give, take in EXCHANGES:
+        givers = used[plan[used] >= give] if give else np.zeros(1, dtype=int)
+        takers = np.arange(program.size) if take else np.zeros(1, dtype=int)
+        worth = take * gains[takers] - give * gains[givers][:, None]
+        i, j = np.nonzero(worth > 0)
+        order = np.argsort(-worth[i, j], kind="stable")[: 4 * PROMISING]
+        a, b = givers[i[order]], takers[j[order]]
+        fits = (take * rows[:, b] - give * rows[:, a] <= room[:, None]).all(axis=0)
+        a, b = a[fits], b[fits]
+        found.append(np.column_stack([worth[i[order], j[order]][fits], np.full(len(a), EXCHANGES.index((give, take))), a, b]))
+    moves = np.concatenate(found)
+    moves = moves[np.argsort(-moves[:, 0], kind="stable")[:PROMISING]]
+    return _moved(plan, moves)
+
+
+def _moved(plan: Array, moves: Array) -> Array:
+    """Plans after moves (worth, number of the exchange, giver, taker)."""
+    trials = np.repeat(plan[None], len(moves), axis=0)
+    give, take = np.array(EXCHANGES)[moves[:, 1].astype(int)].T
+    at = np.arange(len(moves))
+    np.add.at(trials, (at, moves[:, 2].astype(int)), -give)
+    np.add.at(trials, (at, moves[:, 3].astype(int)), take)
+    return trials
+
+
+def _proved(
+    program: IntegerProgram, cuts: list[Cut], centre: Array, plan: Array, origin: float
+) -> tuple[Array, float]:
+    """The best plan found from `plan` on, and the least loss that whole counts can have."""
+    cuts = [*cuts, cut_at(program, plan, origin)]
+    loss = program.loss(plan)
+    rows, _ = _better_than(program, cuts, loss, origin)
+    highest = most_of_each(*_with(program, *_better_than(program, cuts, loss, origin)), program.highest)
+    kept = np.flatnonzero((highest > 0) | (plan > 0))
+    cuts += _cuts_near(program, plan, centre, kept, origin)
+    small, cuts = program.of(kept), [Cut(c.height, c.slope[kept]) for c in cuts]
+    whole, bound = _listed(small, cuts, plan[kept], origin) or _narrowed(small, cuts, plan[kept], origin)
+    best = np.zeros(program.size)
+    best[kept] = whole
+    return best, bound
+
+
+def _with(program: IntegerProgram, rows: Array, bounds: Array) -> tuple[Array, Array]:
+    """The program's rows and further ones."""
+    return np.vstack([program.rows[0], rows]), np.append(program.rows[1], bounds)
+
+
+def _better_than(program: IntegerProgram, cuts: list[Cut], loss: float, origin: float) -> tuple[Array, Array]:
+    """Rows ``rows @ m <= bounds`` that every plan satisfies which is better than a loss by more than `EQUAL`.
+
+    A cut alone says height + slope·m ≥ Φ. The multipliers of its linear program turn the slope into reduced gains,
+    which leave next to no room to schedules that the optimum does not use.
+    """
+    value = float(np.exp(origin - loss + EQUAL))
+    found = []
+    for cut in cuts:
+        answer = program.linear(cut.slope)
+        reduced = answer.lower.marginals
+        priced = -float(answer.ineqlin.marginals @ program.upper) - float(answer.eqlin.marginals @ program.level)
+        size = max(float(np.abs(reduced).max(initial=0.0)), 1e-12)
+        found.append((reduced / size, (cut.height + priced - value) / size))
+    return np.array([r for r, _ in found]), np.array([b for _, b in found])
+
+
+def _cuts_near(program: IntegerProgram, plan: Array, centre: Array, kept: Index, origin: float) -> list[Cut]:
+    """Cuts at the best neighbours of a plan, and half way from them to the continuous optimum."""
+    single = np.eye(program.size)[kept]
+    changes = np.concatenate([single, -single, (single[:, None] - single[None]).reshape(-1, program.size)])
+    trials = plan + changes
+    trials = trials[program.keeps(trials)]
+    losses = program.losses(trials)
+    best = np.argsort(losses, kind="stable")[:NEIGHBOURS]
+    return [
+        cut_at(program, z, origin)
+        for trial in trials[best[np.isfinite(losses[best])]]
+        for z in (trial, 0.5 * (trial + centre))
+    ]
+
+
+def _listed(program: IntegerProgram, cuts: list[Cut], plan: Array, origin: float) -> tuple[Array, float] | None:
+    """The best plan and the bound by listing all that could be better; None where they are too many."""
+    loss = program.loss(plan)
+    rows, bounds = _better_than(program, cuts, loss, origin)
+    plans = listing(*_with(program, rows, bounds), program.highest, np.argsort(-rows.mean(axis=0), kind="stable"))
+    if plans is None:
+        return None
+    losses = np.append(program.losses(plans), loss)
+    best = int(np.argmin(losses))
+    return np.vstack([plans, plan])[best], min(float(losses[best]), loss - EQUAL)
+
+
+def listing(rows: Array, bounds: Array, highest: Array, order: Index) -> Array | None:
+    """All whole counts 0 ≤ m ≤ highest with ``rows @ m <= bounds``, schedule by schedule; None for too many.
+
+    >>> listing(np.array([[1.0, 1.0], [-1.0, -1.0]]), np.array([2.0, -2.0]), np.array([2.0, 2.0]), np.array([1, 0]))
+    array([[2., 0.],
+           [1., 1.],
+           [0., 2.]])
+    """
+    highest = most_of_each(rows, bounds, highest)
+    least = np.minimum(rows, 0.0) * highest
+    rest = least.sum(axis=1)
+    plans, spent = np.zeros((1, 0)), np.zeros((1, len(rows)))
+    for s in order:
+        times = np.arange(highest[s] + 1.0)
+        if len(plans) * len(times) > LISTED:
+            return None
+        rest = rest - least[:, s]
+        spent = (spent[:, None] + times[:, None] * rows[:, s]).reshape(-1, len(rows))
+        kept = (spent + rest <= bounds + SLACK).all(axis=1)
+        plans = np.column_stack([np.repeat(plans, len(times), axis=0), np.tile(times, len(plans))])[kept]
+        spent = spent[kept]
+    return np.asarray(plans[:, np.argsort(order)])
+
+
+def _narrowed(program: IntegerProgram, cuts: list[Cut], plan: Array, origin: float) -> tuple[Array, float]:
+    """The best plan and the bound after some mixed-integer programs, each with the cuts of the plans before it."""
+    upper, cuts = np.inf, list(cuts)
+    for _ in range(ROUNDS):
+        found, most = _best_by_cuts(program, cuts)
+        upper = min(upper, most)
+        if found is None or origin - np.log(upper) >= program.loss(plan) - EQUAL:
+            break
+        better = exchange(program, found) if np.isfinite(program.loss(found)) else plan
+        plan = min(plan, better, key=program.loss)
+        cuts += [cut_at(program, z, origin) for z in (found, better) if np.isfinite(program.loss(z))]
+    return plan, origin - float(np.log(upper)) if upper > 0 else program.loss(plan)
+
+
+@dataclass(frozen=True, eq=False)
+class OneScenario:
+    """A criterion of one information matrix, as one of a single scenario."""
+
+    criterion: BoundCriterion
+
+    def losses(self, informations: Array) -> Array:
+        """−log Φ of each plan, (n, 1, p, p) to (n,)."""
+        return self.criterion.losses(informations[:, 0])
+
+    def gains(self, total: Array, parts: Array) -> Array:
+        """‖I_s^½ U‖² of each part, (1, p, p) and (S, 1, p, p) to (S,)."""
+        U = self.criterion.root(np.linalg.pinv(total[0], hermitian=True))
+        return np.asarray(np.einsum("ik,sij,jk->s", U, parts[:, 0], U, optimize=True))
