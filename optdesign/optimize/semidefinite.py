@@ -35,7 +35,7 @@ def solve(problem: Problem, progress: Callable[[int, float], None] | None = None
     blocks = problem.information.blocks
     y = cp.Variable(len(problem.price), nonneg=True)
     lower = cp.Variable((problem.criterion.size,) * 2, PSD=True)
-    informations, conditions = _information_conditions(cp, problem, blocks, y)
+    informations, conditions = _information_conditions(cp, problem, blocks, y, _natural_unit(problem))
     L = problem.criterion.combinations
     conditions += [sum(informations) >> L @ lower @ L.T, *_linear(problem, y)]
     goal = cp.Maximize(cp.log_det(lower)) if problem.criterion.determinant else cp.Minimize(cp.tr_inv(lower))
@@ -78,14 +78,26 @@ def _linear(problem: Problem, y: Any) -> list[Any]:
     return conditions
 
 
-def _information_conditions(cp: Any, problem: Problem, blocks: Blocks, y: Any) -> tuple[list[Any], list[Any]]:
-    """One information matrix per block, and the conditions that keep it below what the masses give."""
+def _natural_unit(problem: Problem) -> float:
+    """Information that the budget buys when it is spread evenly over all masses, on a coefficient.
+
+    Solvers compare gaps with one where the criterion is below one, and would stop digits short of a small variance;
+    measured in this unit the information, and with it a trace of variances, is of order one.
+    """
+    even = problem.scale / len(problem.scale)
+    return float(np.diag(problem.evaluate(problem.information.whole, even).point.information).mean())
+
+
+def _information_conditions(
+    cp: Any, problem: Problem, blocks: Blocks, y: Any, unit: float
+) -> tuple[list[Any], list[Any]]:
+    """One information matrix per block, in a unit, and the conditions that keep it below what the masses give."""
     p = blocks.X.shape[2]
     informations, conditions = [], []
     for k in range(len(blocks.X)):
         parts = _extended(problem, blocks, k)
         size = parts[0][1].shape[0]
-        total = sum(problem.scale[i] * y[i] * matrix for i, matrix in parts)
+        total = sum(problem.scale[i] / unit * y[i] * matrix for i, matrix in parts)
         information = cp.Variable((p, p), symmetric=True)
         embed = np.eye(size)[:, :p]
         conditions.append(total - embed @ information @ embed.T >> 0)
