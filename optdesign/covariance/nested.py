@@ -30,6 +30,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from optdesign.covariance.encoded import EncodedRows
+from optdesign.covariance.second_term import check_second_term
 from optdesign.linalg import SINGULAR, range_basis, symmetric
 
 Array = npt.NDArray[np.float64]
@@ -433,5 +434,13 @@ def _added(values: Array, index: Index, size: int) -> Array:
 
 @lru_cache(maxsize=8)
 def information_of(rows: EncodedRows, order: str) -> NestedInformation:
-    """The information function of an order; averaged, exact and leading use standardised random effects."""
+    """The information function of an order; averaged, exact and leading use standardised random effects.
+
+    Raises
+    ------
+    SpecificationError
+        For two terms, where the second is infinite.
+    """
+    if order == "two-term" and rows.factor is not None:
+        check_second_term(rows.link, rows.factor, rows.Z, rows.sigma, rows.region.block, np.zeros(len(rows.Z)))
     return NestedInformation(rows if order == "two-term" else rows.standardised(), RULES[order])
