@@ -1,5 +1,7 @@
 """Where the second term is infinite, and what the other orders give there."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,18 +27,15 @@ def refused(*arguments, **more):
     try:
         covariance(*arguments, **more)
     except od.SpecificationError as error:
-        assert "second term is infinite" in str(error)
-        assert "'averaged'" in str(error)
-        assert "'exact'" in str(error)
-        return True
+        return re.search("second term is infinite .* 'averaged' .* 'exact'", str(error)) is not None
     return False
 
 
 def log_weight(link, eta):
     if link == "probit":
         return -(eta**2) - np.log(2 * np.pi) - log_ndtr(eta) - log_ndtr(-eta)
-    s = np.exp(np.minimum(eta, 690.0))
-    return 2 * eta - s - np.log(-np.expm1(-s))
+    s = np.exp(np.clip(eta, -30.0, 690.0))
+    return np.where(eta < -30.0, eta, 2 * eta - s - np.log(-np.expm1(-s)))
 
 
 @pytest.mark.parametrize("link", ["probit", "cloglog"])
