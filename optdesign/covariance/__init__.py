@@ -95,7 +95,10 @@ def covariance(
         models, the inverse Fisher information of one grouping factor otherwise. All agree as n grows, and without
         random effects.
     parameters : str
-        ``"fixed"``: the fixed effects. ``"all"``: then vech Σ of each factor and the dispersion, where there is one.
+        ``"fixed"``: the fixed effects. ``"all"``: then vech Σ of each factor and the dispersion, where there is one. Two
+        terms of several kinds of unit of one factor add up the published formula's informations under ``"fixed"``, and
+        under ``"all"`` are joint generalised least squares of β and the Σ that the kinds share, nearer to exact where
+        the second term is large.
     reml : bool
         Variance components of a Gaussian by restricted maximum likelihood (orders two-term and exact).
     seed : int
@@ -112,7 +115,8 @@ def covariance(
     Raises
     ------
     SpecificationError
-        For an unknown order, one that the model has no theory for, or nominal values that do not fit the model.
+        For an unknown order, one that the model has no theory for, a second term that is infinite (probit and cloglog
+        links), or nominal values that do not fit the model.
 
     Notes
     -----
