@@ -95,10 +95,10 @@ def covariance(
         models, the inverse Fisher information of one grouping factor otherwise. All agree as n grows, and without
         random effects.
     parameters : str
-        ``"fixed"``: the fixed effects. ``"all"``: then vech Σ of each factor and the dispersion, where there is one. Two
-        terms of several kinds of unit of one factor add up the published formula's informations under ``"fixed"``, and
-        under ``"all"`` are joint generalised least squares of β and the Σ that the kinds share, nearer to exact where
-        the second term is large.
+        ``"fixed"``: the fixed effects. ``"all"``: then vech Σ of each factor and the dispersion, where there is one.
+        Two terms of several kinds of unit of one factor add up the published formula's informations under ``"fixed"``,
+        and under ``"all"`` are joint generalised least squares of β and the Σ that the kinds share, nearer to exact
+        where the second term is large.
     reml : bool
         Variance components of a Gaussian by restricted maximum likelihood (orders two-term and exact).
     seed : int

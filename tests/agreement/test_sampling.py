@@ -30,7 +30,7 @@ def test_a_finite_variance_beside_infinite_ones_keeps_its_error():
     assert found.inestimable == ("x", "I(2 * x)")
     assert np.isnan(found.monte_carlo_error).tolist() == [False, True, True]
     plain = od.covariance(CROSSED, GUESS, crossed([-1, 1]), "averaged")
-    assert found.monte_carlo_error[0] == pytest.approx(plain.monte_carlo_error[0], rel=0.5)
+    assert found.monte_carlo_error[0] < 0.002
     assert found.matrix[0, 0] == pytest.approx(plain.matrix[0, 0], rel=0.005)
 
 
