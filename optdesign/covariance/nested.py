@@ -31,6 +31,7 @@ import scipy.linalg
 
 from optdesign.covariance.encoded import EncodedRows
 from optdesign.covariance.information import Information, PlainInformation, Point, added
+from optdesign.covariance.second_term import check_second_term
 from optdesign.linalg import SINGULAR, range_basis, symmetric
 
 Array = npt.NDArray[np.float64]
@@ -447,7 +448,15 @@ def _over_nodes(values: Array) -> Array:
 
 @lru_cache(maxsize=8)
 def information_of(rows: EncodedRows, order: str) -> NestedInformation:
-    """The information function of an order; averaged, exact and leading use standardised random effects."""
+    """The information function of an order; averaged, exact and leading use standardised random effects.
+
+    Raises
+    ------
+    SpecificationError
+        For two terms, where the second is infinite.
+    """
+    if order == "two-term" and rows.factor is not None:
+        check_second_term(rows.link, rows.factor, rows.Z, rows.sigma, rows.region.block, np.zeros(len(rows.Z)))
     return NestedInformation(rows if order == "two-term" else rows.standardised(), RULES[order])
 
 
