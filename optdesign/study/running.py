@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from optdesign import formula as formulas
-from optdesign.covariance import coefficient_index, covariance
+from optdesign.covariance import coefficient_index, existing_covariances
 from optdesign.errors import (
     AsymptoticRegimeWarning,
     InfeasibleBudgetError,
@@ -27,7 +27,7 @@ from optdesign.fit import Fit, fit
 from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample_size, smallest_count
 from optdesign.models import NominalValues
 from optdesign.optimize import OptimalDesign, optimize
-from optdesign.optimize.problem import make_problem
+from optdesign.optimize.problem import bound_criterion, make_problem
 from optdesign.optimize.profile import budget_line, criterion_surface
 from optdesign.study.building import cost_of, criterion_of, placed, read_frame, space_of, test_of
 from optdesign.study.reading import Study
@@ -156,7 +156,7 @@ def _check_names(question: Question) -> None:
         with placed(study, "nominal", "covariance", factor):
             nominal.matrix(factor, encoding.random_names(factor))
     with placed(study, "goal", "criterion"):
-        question.criterion.bind(encoding.fixed_names, encoding.aliases)
+        bound_criterion(model, [nominal], question.criterion)
     with placed(study, "test", "coefficient"):
         if question.test is not None:
             coefficient_index(question.test.coefficient, encoding.fixed_names, encoding.aliases)
@@ -207,15 +207,15 @@ def _others(question: Question, name: str, value: object) -> str:
 
 
 def _precision(best: OptimalDesign) -> pd.DataFrame:
-    """Standard errors of the plan by order, and the ratio of the two-term to the leading ones."""
+    """Standard errors of the plan by order, and the ratio of the two-term to the leading ones where both exist."""
     further = ["exact"] if best.model.is_gaussian else ["averaged"]
-    orders = dict.fromkeys(["leading", "two-term", *further, best.order])
-    found = {order: covariance(best.model, best.nominal, best.rounded.design, order) for order in orders}
+    orders = list(dict.fromkeys(["leading", "two-term", *further, best.order]))
+    found = existing_covariances(best.model, best.nominal, best.rounded.design, orders)
     frame = pd.DataFrame(
         {order: cov.standard_errors for order, cov in found.items()},
-        index=pd.Index(found["two-term"].names, name="coefficient"),
+        index=pd.Index(found["leading"].names, name="coefficient"),
     )
-    return frame.assign(ratio=frame["two-term"] / frame["leading"])
+    return frame.assign(ratio=frame["two-term"] / frame["leading"]) if "two-term" in frame else frame
 
 
 @dataclass(frozen=True, eq=False)
