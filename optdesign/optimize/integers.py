@@ -14,10 +14,9 @@ bound instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
 
 from optdesign.criteria import BoundCriterion
 from optdesign.errors import SpecificationError
+from optdesign.optimize.problem import SMOOTHING
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -40,23 +40,25 @@ EXCHANGES = ((0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3,
 #: Exchanges that promise most to first order, of which the exact loss is taken.
 PROMISING = 3000
 #: Cuts at neighbours of the plan found, before plans are listed.
-NEIGHBOURS = 40
+NEIGHBOURS = 80
 #: Plans, in part or in whole, that the listing holds at once before it gives up.
 LISTED = 100_000
 #: Mixed-integer programs solved where listing gives up, and branches in each.
-ROUNDS, BRANCHES = 12, 500
+ROUNDS, BRANCHES = 3, 100
+#: Working sets that the continuous optimum is sought over.
+SETS = 12
+#: What stands for an infinite loss in a line search.
+FAR = 1e6
 #: Schedules that the continuous optimum is sought over at once.
 WORKING = 60
 
 
-class Criterion(Protocol):
-    """What is asked of a criterion: −log Φ and its gradient; K scenarios, Φ concave and of degree one."""
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Φ(m) ≤ height + slope·m for every plan."""
 
-    def losses(self, informations: Array) -> Array:
-        """−log Φ of each plan, (n, K, p, p) to (n,); inf where something needed is not estimable."""
-
-    def gains(self, total: Array, parts: Array) -> Array:
-        """∂log Φ/∂m_s for parts I_s of the total, (K, p, p) and (S, K, p, p) to (S,)."""
+    height: float
+    slope: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class IntegerProgram:
 
     Attributes
     ----------
-    criterion : Criterion
+    criterion : BoundCriterion
     information : array, shape (S, K, p, p)
         What one unit on each schedule adds, under each scenario. A basis in which the sums are near the identity
         keeps most digits.
@@ -75,7 +77,7 @@ class IntegerProgram:
         Information that is there without any choice.
     """
 
-    criterion: Criterion
+    criterion: BoundCriterion
     information: Array
     matrix: Array
     upper: Array
@@ -119,20 +121,31 @@ class IntegerProgram:
         """−log Φ of a plan."""
         return float(self.losses(plan[None])[0])
 
+    def cut(self, plan: Array) -> Cut:
+        """The cut at a plan, whole or not, in units of Φ; its slope is Φ times the gains."""
+        total = self.totals(plan[None])[0]
+        at = self.criterion.at(list(np.linalg.pinv(total, hermitian=True)), SMOOTHING)
+        squares = np.array([U @ U.T for U in at.directions(at.own)])
+        unit = np.exp(-at.bound(at.own))
+        return Cut(unit * float(np.sum(squares * self.fixed)), unit * np.tensordot(self.information, squares, 3))
+
     def gains(self, plan: Array) -> Array:
         """ψ at a plan, shape (S,)."""
-        return self.criterion.gains(self.totals(plan[None])[0], self.information)
+        cut = self.cut(plan)
+        return cut.slope / (cut.height + float(cut.slope @ plan))
 
     def keeps(self, plans: Array) -> npt.NDArray[np.bool_]:
         """Whether plans keep all constraints, (n, S) to (n,)."""
         rows, bounds = self.rows
         return np.asarray((plans >= 0).all(axis=1) & (plans @ rows.T <= bounds + SLACK).all(axis=1))
 
+    def times(self, factor: float) -> IntegerProgram:
+        """The program with all information multiplied: the logarithm of the factor off every loss."""
+        return replace(self, information=factor * self.information, constant=factor * self.fixed)
+
     def of(self, kept: Index) -> IntegerProgram:
         """The program with some of its schedules, the others at zero."""
-        return replace(
-            self, information=self.information[kept], matrix=self.matrix[:, kept], equal=self.equal[:, kept]
-        )
+        return replace(self, information=self.information[kept], matrix=self.matrix[:, kept], equal=self.equal[:, kept])
 
     def requiring(self, rows: Array, bounds: Array) -> IntegerProgram:
         """The program with further rows ``rows @ m <= bounds``."""
@@ -176,14 +189,6 @@ class IntegerPlan:
         return self.loss - self.bound <= 2 * EQUAL
 
 
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """Φ(m)/Φ₀ ≤ height + slope·m for every plan, with Φ₀ a common unit."""
-
-    height: float
-    slope: Array
-
-
 def solve(program: IntegerProgram) -> IntegerPlan | None:
     """The best whole counts, with a bound; None where no whole counts keep the constraints and estimate what is needed.
 
@@ -196,9 +201,10 @@ def solve(program: IntegerProgram) -> IntegerPlan | None:
     --------
     Two kinds of unit that teach different coefficients, the second at twice the price:
 
-    >>> from optdesign.criteria import DOptimality
+    >>> from optdesign.criteria import DOptimality, Parameters
     >>> parts = np.array([[[[1.0, 0.0], [0.0, 0.0]]], [[[0.0, 0.0], [0.0, 1.0]]]])
-    >>> criterion = OneScenario(DOptimality().bind(("a", "b"), {}))
+    >>> names = Parameters(("a", "b"), {}, np.zeros(2), lambda frame: np.zeros((len(frame), 2)))
+    >>> criterion = DOptimality().bind([names])
     >>> nothing = np.zeros((0, 2)), np.zeros(0)
     >>> plan = solve(IntegerProgram(criterion, parts, np.array([[1.0, 2.0]]), np.array([9.0]), *nothing))
     >>> plan.counts.tolist(), plan.proven
@@ -208,26 +214,20 @@ def solve(program: IntegerProgram) -> IntegerPlan | None:
     if centre is None:
         return None
     origin = program.loss(centre)
-    cuts = [cut_at(program, centre, origin)]
-    found = start(program, cuts)
+    scaled = program.times(float(np.exp(origin)))
+    cut = scaled.cut(centre)
+    found = start(scaled, centre)
     if found is None:
         return None
-    program, plan = found
-    plan = exchange(program, plan)
-    below = origin - float(np.log(_highest_cut(program, cuts[0])))
-    plan, bound = _proved(program, cuts, centre, plan, origin)
+    scaled, plan = found
+    below = -float(np.log(_highest(program, cut)))
+    plan, bound = _proved(scaled, cut, exchange(scaled, plan))
     loss = program.loss(plan)
-    return IntegerPlan(plan, loss, min(loss, max(bound, below)), min(loss, below))
+    return IntegerPlan(plan, loss, min(loss, origin + max(bound, below)), min(loss, origin + below))
 
 
-def cut_at(program: IntegerProgram, plan: Array, origin: float) -> Cut:
-    """The cut at a plan, whole or not, in units of the Φ whose −log is `origin`."""
-    slope = program.gains(plan)
-    phi = float(np.exp(origin - program.loss(plan)))
-    return Cut(phi * max(0.0, 1.0 - float(slope @ plan)), phi * slope)
-
-
-def _highest_cut(program: IntegerProgram, cut: Cut) -> float:
+def _highest(program: IntegerProgram, cut: Cut) -> float:
+    """The most that any counts, whole or not, can reach under a cut."""
     return cut.height - float(program.linear(cut.slope).fun)
 
 
@@ -267,7 +267,7 @@ def relaxed(program: IntegerProgram) -> Array | None:
     z = _middle(program)
     if z is None or not np.isfinite(program.loss(z)):
         return None
-    for _ in range(ROUNDS):
+    for _ in range(SETS):
         gains = program.gains(z)
         answer = program.linear(gains)
         if -answer.fun <= float(gains @ z) + EQUAL:
@@ -313,8 +313,11 @@ def _least_loss(program: IntegerProgram, working: Index, z: Array) -> Array:
     equal, free = len(part.level), len(part.upper)
 
     def loss(x: Array) -> tuple[float, Array]:
-        found = part.loss(x * size)
-        return (found, -part.gains(x * size) * size) if np.isfinite(found) else (1e6, np.zeros(len(x)))
+        try:
+            found = part.loss(x * size), -part.gains(x * size) * size
+        except np.linalg.LinAlgError:
+            found = np.inf, size
+        return found if np.isfinite(found[0]) else (FAR, np.zeros(len(x)))
 
     conditions: list[dict[str, Any]] = [
         {"type": "ineq", "fun": lambda x: edge[:free] - rows[:free] @ x, "jac": lambda _: -rows[:free]}
@@ -338,14 +341,14 @@ def _least_loss(program: IntegerProgram, working: Index, z: Array) -> Array:
     return found if inside and program.loss(found) < program.loss(z) else z
 
 
-def start(program: IntegerProgram, cuts: list[Cut]) -> tuple[IntegerProgram, Array] | None:
-    """Whole counts that keep the constraints and estimate what is needed, where there are any.
+def start(program: IntegerProgram, centre: Array) -> tuple[IntegerProgram, Array] | None:
+    """The nearest whole counts that keep the constraints and estimate what is needed; None where there are none.
 
     A plan that misses a direction v of what is to be estimated is excluded by the demand for a unit on some schedule
     with vᵀI_s v > 0, which every plan of finite loss satisfies; the program comes back with these demands.
     """
     while True:
-        plan, _ = _best_by_cuts(program, cuts)
+        plan = _nearest(program, centre)
         if plan is None:
             return None
         if np.isfinite(program.loss(plan)):
@@ -354,6 +357,32 @@ def start(program: IntegerProgram, cuts: list[Cut]) -> tuple[IntegerProgram, Arr
         if not len(demands):
             return None
         program = program.requiring(-demands, -np.ones(len(demands)))
+
+
+def _nearest(program: IntegerProgram, centre: Array) -> Array | None:
+    """Whole counts that keep the constraints, with the least sum of distances from some counts."""
+    rows, bounds = program.rows
+    one, none = np.eye(program.size), np.zeros((len(rows), program.size))
+    answer = milp(
+        np.repeat([0.0, 1.0], program.size),
+        constraints=[
+            LinearConstraint(np.hstack([rows, none]), -np.inf, bounds),
+            LinearConstraint(np.hstack([one, -one]), -np.inf, centre),
+            LinearConstraint(np.hstack([one, one]), centre, np.inf),
+        ],
+        integrality=np.repeat([1, 0], program.size),
+        bounds=Bounds(0.0, np.append(program.highest, np.full(program.size, np.inf))),
+        options={"mip_rel_gap": 0.01, "node_limit": 10 * BRANCHES},
+    )
+    return _whole(program, answer)
+
+
+def _whole(program: IntegerProgram, answer: Any) -> Array | None:
+    """The counts of a mixed-integer program's answer, where it has some."""
+    if answer.x is None:
+        return None
+    plan = np.round(answer.x[: program.size])
+    return plan if program.keeps(plan[None])[0] else None
 
 
 def _demands(program: IntegerProgram, plan: Array) -> Array:
@@ -394,10 +423,7 @@ def _best_by_cuts(program: IntegerProgram, cuts: list[Cut]) -> tuple[Array | Non
     if answer.status == 2:
         return None, -np.inf
     upper = float("inf") if answer.mip_dual_bound is None else -float(answer.mip_dual_bound)
-    if answer.x is None:
-        return None, upper
-    plan = np.round(answer.x[:-1])
-    return (plan if program.keeps(plan[None])[0] else None), upper
+    return _whole(program, answer), upper
 
 
 def exchange(program: IntegerProgram, plan: Array) -> Array:
@@ -430,7 +456,9 @@ def _promising(program: IntegerProgram, plan: Array) -> Array:
         a, b = givers[i[order]], takers[j[order]]
         fits = (take * rows[:, b] - give * rows[:, a] <= room[:, None]).all(axis=0)
         a, b = a[fits], b[fits]
-        found.append(np.column_stack([worth[i[order], j[order]][fits], np.full(len(a), EXCHANGES.index((give, take))), a, b]))
+        found.append(
+            np.column_stack([worth[i[order], j[order]][fits], np.full(len(a), EXCHANGES.index((give, take))), a, b])
+        )
     moves = np.concatenate(found)
     moves = moves[np.argsort(-moves[:, 0], kind="stable")[:PROMISING]]
     return _moved(plan, moves)
@@ -446,18 +474,16 @@ def _moved(plan: Array, moves: Array) -> Array:
     return trials
 
 
-def _proved(
-    program: IntegerProgram, cuts: list[Cut], centre: Array, plan: Array, origin: float
-) -> tuple[Array, float]:
+def _proved(program: IntegerProgram, cut: Cut, plan: Array) -> tuple[Array, float]:
     """The best plan found from `plan` on, and the least loss that whole counts can have."""
-    cuts = [*cuts, cut_at(program, plan, origin)]
+    cuts = [cut, program.cut(plan)]
     loss = program.loss(plan)
-    rows, _ = _better_than(program, cuts, loss, origin)
-    highest = most_of_each(*_with(program, *_better_than(program, cuts, loss, origin)), program.highest)
+    rows, _ = _better_than(program, cuts, loss)
+    highest = most_of_each(*_with(program, *_better_than(program, cuts, loss)), program.highest)
     kept = np.flatnonzero((highest > 0) | (plan > 0))
-    cuts += _cuts_near(program, plan, centre, kept, origin)
+    cuts += _cuts_near(program, plan, kept)
     small, cuts = program.of(kept), [Cut(c.height, c.slope[kept]) for c in cuts]
-    whole, bound = _listed(small, cuts, plan[kept], origin) or _narrowed(small, cuts, plan[kept], origin)
+    whole, bound = _listed(small, cuts, plan[kept]) or _narrowed(small, cuts, plan[kept])
     best = np.zeros(program.size)
     best[kept] = whole
     return best, bound
@@ -468,13 +494,13 @@ def _with(program: IntegerProgram, rows: Array, bounds: Array) -> tuple[Array, A
     return np.vstack([program.rows[0], rows]), np.append(program.rows[1], bounds)
 
 
-def _better_than(program: IntegerProgram, cuts: list[Cut], loss: float, origin: float) -> tuple[Array, Array]:
+def _better_than(program: IntegerProgram, cuts: list[Cut], loss: float) -> tuple[Array, Array]:
     """Rows ``rows @ m <= bounds`` that every plan satisfies which is better than a loss by more than `EQUAL`.
 
     A cut alone says height + slope·m ≥ Φ. The multipliers of its linear program turn the slope into reduced gains,
     which leave next to no room to schedules that the optimum does not use.
     """
-    value = float(np.exp(origin - loss + EQUAL))
+    value = float(np.exp(EQUAL - loss))
     found = []
     for cut in cuts:
         answer = program.linear(cut.slope)
@@ -485,25 +511,20 @@ def _better_than(program: IntegerProgram, cuts: list[Cut], loss: float, origin: 
     return np.array([r for r, _ in found]), np.array([b for _, b in found])
 
 
-def _cuts_near(program: IntegerProgram, plan: Array, centre: Array, kept: Index, origin: float) -> list[Cut]:
-    """Cuts at the best neighbours of a plan, and half way from them to the continuous optimum."""
+def _cuts_near(program: IntegerProgram, plan: Array, kept: Index) -> list[Cut]:
+    """Cuts half way from a plan to its best neighbours, those one unit or one exchange away."""
     single = np.eye(program.size)[kept]
     changes = np.concatenate([single, -single, (single[:, None] - single[None]).reshape(-1, program.size)])
     trials = plan + changes
     trials = trials[program.keeps(trials)]
-    losses = program.losses(trials)
-    best = np.argsort(losses, kind="stable")[:NEIGHBOURS]
-    return [
-        cut_at(program, z, origin)
-        for trial in trials[best[np.isfinite(losses[best])]]
-        for z in (trial, 0.5 * (trial + centre))
-    ]
+    best = np.argsort(program.losses(trials), kind="stable")[:NEIGHBOURS]
+    return [program.cut(0.5 * (trial + plan)) for trial in trials[best]]
 
 
-def _listed(program: IntegerProgram, cuts: list[Cut], plan: Array, origin: float) -> tuple[Array, float] | None:
+def _listed(program: IntegerProgram, cuts: list[Cut], plan: Array) -> tuple[Array, float] | None:
     """The best plan and the bound by listing all that could be better; None where they are too many."""
     loss = program.loss(plan)
-    rows, bounds = _better_than(program, cuts, loss, origin)
+    rows, bounds = _better_than(program, cuts, loss)
     plans = listing(*_with(program, rows, bounds), program.highest, np.argsort(-rows.mean(axis=0), kind="stable"))
     if plans is None:
         return None
@@ -536,31 +557,15 @@ def listing(rows: Array, bounds: Array, highest: Array, order: Index) -> Array |
     return np.asarray(plans[:, np.argsort(order)])
 
 
-def _narrowed(program: IntegerProgram, cuts: list[Cut], plan: Array, origin: float) -> tuple[Array, float]:
+def _narrowed(program: IntegerProgram, cuts: list[Cut], plan: Array) -> tuple[Array, float]:
     """The best plan and the bound after some mixed-integer programs, each with the cuts of the plans before it."""
     upper, cuts = np.inf, list(cuts)
     for _ in range(ROUNDS):
         found, most = _best_by_cuts(program, cuts)
         upper = min(upper, most)
-        if found is None or origin - np.log(upper) >= program.loss(plan) - EQUAL:
+        if found is None or -np.log(upper) >= program.loss(plan) - EQUAL:
             break
         better = exchange(program, found) if np.isfinite(program.loss(found)) else plan
         plan = min(plan, better, key=program.loss)
-        cuts += [cut_at(program, z, origin) for z in (found, better) if np.isfinite(program.loss(z))]
-    return plan, origin - float(np.log(upper)) if upper > 0 else program.loss(plan)
-
-
-@dataclass(frozen=True, eq=False)
-class OneScenario:
-    """A criterion of one information matrix, as one of a single scenario."""
-
-    criterion: BoundCriterion
-
-    def losses(self, informations: Array) -> Array:
-        """−log Φ of each plan, (n, 1, p, p) to (n,)."""
-        return self.criterion.losses(informations[:, 0])
-
-    def gains(self, total: Array, parts: Array) -> Array:
-        """‖I_s^½ U‖² of each part, (1, p, p) and (S, 1, p, p) to (S,)."""
-        U = self.criterion.root(np.linalg.pinv(total[0], hermitian=True))
-        return np.asarray(np.einsum("ik,sij,jk->s", U, parts[:, 0], U, optimize=True))
+        cuts += [program.cut(z) for z in (found, better) if np.isfinite(program.loss(z))]
+    return plan, -float(np.log(upper)) if upper > 0 else program.loss(plan)
