@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
 
 from optdesign.criteria import BoundCriterion
@@ -45,6 +46,8 @@ NEIGHBOURS = 80
 LISTED = 100_000
 #: Mixed-integer programs solved where listing gives up, and branches in each.
 ROUNDS, BRANCHES = 3, 100
+#: Starts of the exchange at random distances from the continuous optimum.
+STARTS = 6
 #: Working sets that the continuous optimum is sought over.
 SETS = 12
 #: What stands for an infinite loss in a line search.
@@ -115,7 +118,7 @@ class IntegerProgram:
 
     def losses(self, plans: Array) -> Array:
         """−log Φ of plans, (n, S) to (n,)."""
-        return self.criterion.losses(self.totals(plans))
+        return np.asarray(self.criterion.losses(self.totals(plans)))
 
     def loss(self, plan: Array) -> float:
         """−log Φ of a plan."""
@@ -215,15 +218,22 @@ def solve(program: IntegerProgram) -> IntegerPlan | None:
         return None
     origin = program.loss(centre)
     scaled = program.times(float(np.exp(origin)))
-    cut = scaled.cut(centre)
     found = start(scaled, centre)
     if found is None:
         return None
     scaled, plan = found
+    cut = scaled.cut(centre)
     below = -float(np.log(_highest(program, cut)))
-    plan, bound = _proved(scaled, cut, exchange(scaled, plan))
+    plan, bound = _proved(scaled, cut, centre, exchange(scaled, plan))
     loss = program.loss(plan)
     return IntegerPlan(plan, loss, min(loss, origin + max(bound, below)), min(loss, origin + below))
+
+
+def approximate(program: IntegerProgram) -> Array | None:
+    """Good whole counts without proof, by exchange from those nearest to the continuous optimum; None as in `solve`."""
+    centre = relaxed(program)
+    found = None if centre is None else start(program, centre)
+    return None if found is None else exchange(*found)
 
 
 def _highest(program: IntegerProgram, cut: Cut) -> float:
@@ -362,13 +372,13 @@ def start(program: IntegerProgram, centre: Array) -> tuple[IntegerProgram, Array
 def _nearest(program: IntegerProgram, centre: Array) -> Array | None:
     """Whole counts that keep the constraints, with the least sum of distances from some counts."""
     rows, bounds = program.rows
-    one, none = np.eye(program.size), np.zeros((len(rows), program.size))
+    one, none = sp.eye_array(program.size), np.zeros((len(rows), program.size))
     answer = milp(
         np.repeat([0.0, 1.0], program.size),
         constraints=[
             LinearConstraint(np.hstack([rows, none]), -np.inf, bounds),
-            LinearConstraint(np.hstack([one, -one]), -np.inf, centre),
-            LinearConstraint(np.hstack([one, one]), centre, np.inf),
+            LinearConstraint(sp.hstack([one, -one], format="csc"), -np.inf, centre),
+            LinearConstraint(sp.hstack([one, one], format="csc"), centre, np.inf),
         ],
         integrality=np.repeat([1, 0], program.size),
         bounds=Bounds(0.0, np.append(program.highest, np.full(program.size, np.inf))),
@@ -408,7 +418,6 @@ def _best_by_cuts(program: IntegerProgram, cuts: list[Cut]) -> tuple[Array | Non
     """
     rows, bounds = program.rows
     slopes = np.array([cut.slope for cut in cuts])
-    size = np.maximum(np.abs(slopes).max(axis=1), 1e-300)
     conditions = [
         LinearConstraint(np.column_stack([rows, np.zeros(len(rows))]), -np.inf, bounds),
         LinearConstraint(np.column_stack([-slopes, np.ones(len(cuts))]), -np.inf, np.array([c.height for c in cuts])),
@@ -474,16 +483,15 @@ def _moved(plan: Array, moves: Array) -> Array:
     return trials
 
 
-def _proved(program: IntegerProgram, cut: Cut, plan: Array) -> tuple[Array, float]:
+def _proved(program: IntegerProgram, cut: Cut, centre: Array, plan: Array) -> tuple[Array, float]:
     """The best plan found from `plan` on, and the least loss that whole counts can have."""
     cuts = [cut, program.cut(plan)]
     loss = program.loss(plan)
-    rows, _ = _better_than(program, cuts, loss)
     highest = most_of_each(*_with(program, *_better_than(program, cuts, loss)), program.highest)
     kept = np.flatnonzero((highest > 0) | (plan > 0))
-    cuts += _cuts_near(program, plan, kept)
-    small, cuts = program.of(kept), [Cut(c.height, c.slope[kept]) for c in cuts]
-    whole, bound = _listed(small, cuts, plan[kept]) or _narrowed(small, cuts, plan[kept])
+    small, own = program.of(kept), plan[kept]
+    cuts = [Cut(c.height, c.slope[kept]) for c in cuts] + _cuts_near(small, own)
+    whole, bound = _listed(small, cuts, own) or _narrowed(small, cuts, own, centre[kept])
     best = np.zeros(program.size)
     best[kept] = whole
     return best, bound
@@ -511,12 +519,9 @@ def _better_than(program: IntegerProgram, cuts: list[Cut], loss: float) -> tuple
     return np.array([r for r, _ in found]), np.array([b for _, b in found])
 
 
-def _cuts_near(program: IntegerProgram, plan: Array, kept: Index) -> list[Cut]:
-    """Cuts half way from a plan to its best neighbours, those one unit or one exchange away."""
-    single = np.eye(program.size)[kept]
-    changes = np.concatenate([single, -single, (single[:, None] - single[None]).reshape(-1, program.size)])
-    trials = plan + changes
-    trials = trials[program.keeps(trials)]
+def _cuts_near(program: IntegerProgram, plan: Array) -> list[Cut]:
+    """Cuts half way from a plan to the best plans one exchange away."""
+    trials = _promising(program, plan)
     best = np.argsort(program.losses(trials), kind="stable")[:NEIGHBOURS]
     return [program.cut(0.5 * (trial + plan)) for trial in trials[best]]
 
@@ -557,15 +562,23 @@ def listing(rows: Array, bounds: Array, highest: Array, order: Index) -> Array |
     return np.asarray(plans[:, np.argsort(order)])
 
 
-def _narrowed(program: IntegerProgram, cuts: list[Cut], plan: Array) -> tuple[Array, float]:
-    """The best plan and the bound after some mixed-integer programs, each with the cuts of the plans before it."""
-    upper, cuts = np.inf, list(cuts)
+def _narrowed(program: IntegerProgram, cuts: list[Cut], plan: Array, centre: Array) -> tuple[Array, float]:
+    """The best plan and the bound after more starts and some mixed-integer programs, each with the cuts before it."""
+    draws = np.random.default_rng(0).uniform(0.0, 2.0, (STARTS, program.size))
+    starts = [near for draw in draws if (near := _nearest(program, centre * draw)) is not None]
+    plan = min([plan, *(_improved(program, near, plan) for near in starts)], key=program.loss)
+    upper, cuts = np.inf, [*cuts, program.cut(plan)]
     for _ in range(ROUNDS):
         found, most = _best_by_cuts(program, cuts)
         upper = min(upper, most)
         if found is None or -np.log(upper) >= program.loss(plan) - EQUAL:
             break
-        better = exchange(program, found) if np.isfinite(program.loss(found)) else plan
+        better = _improved(program, found, plan)
+        cuts.append(program.cut(0.5 * (found + plan)))
         plan = min(plan, better, key=program.loss)
-        cuts += [program.cut(z) for z in (found, better) if np.isfinite(program.loss(z))]
     return plan, -float(np.log(upper)) if upper > 0 else program.loss(plan)
+
+
+def _improved(program: IntegerProgram, plan: Array, otherwise: Array) -> Array:
+    """A plan after exchanges, or another where it does not estimate what is needed."""
+    return exchange(program, plan) if np.isfinite(program.loss(plan)) else otherwise
