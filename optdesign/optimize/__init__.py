@@ -31,15 +31,15 @@ from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import interior
 from optdesign.optimize.certificate import Certificate, certify
 from optdesign.optimize.problem import Problem, make_problem
-from optdesign.optimize.result import ExactDesign, OptimalDesign, Status
-from optdesign.optimize.rounding import round_design
+from optdesign.optimize.result import Alternative, ExactDesign, OptimalDesign, Status
+from optdesign.optimize.rounding import Rounding, alternatives, round_design
 from optdesign.optimize.scenarios import with_references
 from optdesign.optimize.scoring import efficiency_at, loss_at, reported
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Certificate", "ExactDesign", "OptimalDesign", "Status", "efficiency", "optimize"]
+__all__ = ["Alternative", "Certificate", "ExactDesign", "OptimalDesign", "Status", "efficiency", "optimize"]
 
 Array = npt.NDArray[np.float64]
 Progress = Callable[[int, float], None]
@@ -259,19 +259,19 @@ def _best_common_replicates(build: Build, problem: Problem) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=reach, method="bounded", options={"xatol": 1e-7}).x))
 
 
-def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Design:
+def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Rounding:
     """The exact design; with common replicates, the better of the whole numbers on either side."""
     low, high = problem.space.replicate_bounds
     if not common or low < high:
         return round_design(problem, z)
-    found: list[tuple[float, Design]] = []
+    found: list[tuple[float, Rounding]] = []
     for n in sorted({np.floor(low), np.ceil(low)} - {0.0}):
         neighbour = with_references(build(_with_replicates(problem.space, n)))
         try:
-            design = round_design(neighbour, interior.solve(neighbour).z)
+            rounding = round_design(neighbour, interior.solve(neighbour).z)
         except InfeasibleBudgetError:
             continue
-        found.append((neighbour.loss(design), design))
+        found.append((neighbour.loss(rounding.design), replace(rounding, bound=-np.inf)))
     return min(found, key=lambda pair: pair[0])[1] if found else round_design(problem, z)
 
 
@@ -344,11 +344,27 @@ def _exact(
     certificate: Certificate,
 ) -> ExactDesign:
     with threadpool_limits(1, "blas"):
-        design = _rounded(build, problem, z, common)
+        rounding = _rounded(build, problem, z, common)
+    design, reach = rounding.design, certificate.upper_bound_loss
     loss = problem.loss(design)
-    reached = min(1.0, float(np.exp(certificate.upper_bound_loss - loss)))
+    whole = min(1.0, float(np.exp(max(reach, rounding.bound) - loss)))
     value, cov = problem.criterion.value_of(loss_at(problem, design)), reported(problem, nominal, design)
-    return ExactDesign(design, value, design.spend(problem.cost), cov, reached)
+    reached = min(1.0, float(np.exp(reach - loss)))
+    table = partial(_alternatives, rounding, reach)
+    return ExactDesign(design, value, design.spend(problem.cost), cov, reached, whole, table)
+
+
+def _alternatives(rounding: Rounding, reach: float) -> list[Alternative]:
+    """The plans that no other of them betters for as little money, the dearest first."""
+    problem, found = rounding.pool.problem, []
+    with threadpool_limits(1, "blas"):
+        plans = [("the plan", rounding.design), *alternatives(rounding)]
+    for kind, design in plans:
+        loss = problem.loss(design)
+        value, bound = problem.criterion.value_of(loss_at(problem, design)), min(1.0, float(np.exp(reach - loss)))
+        found.append(Alternative(kind, design, design.spend(problem.cost), value, bound))
+    found.sort(key=lambda a: (-a.efficiency_bound, a.spend))
+    return [a for i, a in enumerate(found) if all(a.spend < b.spend - 1e-9 for b in found[:i])]
 
 
 def _status(certificate: Certificate, iterate: interior.Iterate) -> Status:

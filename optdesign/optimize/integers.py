@@ -14,8 +14,9 @@ bound instead.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -236,6 +237,12 @@ def approximate(program: IntegerProgram) -> Array | None:
     return None if found is None else exchange(*found)
 
 
+def cheapest(program: IntegerProgram, price: Array, most: float) -> float:
+    """Least price of whole counts that keep the constraints and estimate what is needed, up to `most`; else inf."""
+    found = _estimating(program.requiring(price[None], np.array([most])), partial(_least, price=price))
+    return float("inf") if found is None else float(price @ found[1])
+
+
 def _highest(program: IntegerProgram, cut: Cut) -> float:
     """The most that any counts, whole or not, can reach under a cut."""
     return cut.height - float(program.linear(cut.slope).fun)
@@ -354,11 +361,21 @@ def _least_loss(program: IntegerProgram, working: Index, z: Array) -> Array:
 def start(program: IntegerProgram, centre: Array) -> tuple[IntegerProgram, Array] | None:
     """The nearest whole counts that keep the constraints and estimate what is needed; None where there are none.
 
+    The program comes back with the demands that every such plan satisfies.
+    """
+    return _estimating(program, partial(_nearest, centre=centre))
+
+
+def _estimating(
+    program: IntegerProgram, propose: Callable[[IntegerProgram], Array | None]
+) -> tuple[IntegerProgram, Array] | None:
+    """The first proposal that estimates what is needed, and the program with demands that lead there.
+
     A plan that misses a direction v of what is to be estimated is excluded by the demand for a unit on some schedule
-    with vᵀI_s v > 0, which every plan of finite loss satisfies; the program comes back with these demands.
+    with vᵀI_s v > 0, which every plan of finite loss satisfies.
     """
     while True:
-        plan = _nearest(program, centre)
+        plan = propose(program)
         if plan is None:
             return None
         if np.isfinite(program.loss(plan)):
@@ -383,6 +400,19 @@ def _nearest(program: IntegerProgram, centre: Array) -> Array | None:
         integrality=np.repeat([1, 0], program.size),
         bounds=Bounds(0.0, np.append(program.highest, np.full(program.size, np.inf))),
         options={"mip_rel_gap": 0.01, "node_limit": 10 * BRANCHES},
+    )
+    return _whole(program, answer)
+
+
+def _least(program: IntegerProgram, price: Array) -> Array | None:
+    """Whole counts of least price that keep the constraints."""
+    rows, bounds = program.rows
+    answer = milp(
+        price,
+        constraints=LinearConstraint(rows, -np.inf, bounds),
+        integrality=np.ones(program.size),
+        bounds=Bounds(0.0, program.highest),
+        options={"node_limit": 10 * BRANCHES},
     )
     return _whole(program, answer)
 

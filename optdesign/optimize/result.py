@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: Bound among whole numbers from which a plan counts as the best of them.
+PROVEN = 1.0 - 5e-6
+
+
 class Status(Enum):
     """How far the optimisation got; the value says it in words."""
 
@@ -33,6 +37,17 @@ class Status(Enum):
 
     def __repr__(self) -> str:
         return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, eq=False)
+class Alternative:
+    """Another plan in whole numbers: what kind it is, what it costs and what it reaches."""
+
+    kind: str
+    design: Design
+    spend: float
+    value: float
+    efficiency_bound: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +65,9 @@ class ExactDesign:
     covariance : AsymptoticCovariance
     efficiency_bound : float
         No admissible design, whole or not, needs less than this share of its sample for the same precision.
+    whole_bound : float
+        The same among plans in whole numbers: higher where every schedule of a unit could be looked at, within some millionths
+        of one where the plan is proven the best.
     """
 
     design: Design
@@ -57,6 +75,26 @@ class ExactDesign:
     spend: float
     covariance: AsymptoticCovariance
     efficiency_bound: float
+    whole_bound: float
+    others: Callable[[], list[Alternative]]
+
+    @property
+    def status(self) -> str:
+        """How the plan compares with all plans in whole numbers."""
+        if self.whole_bound >= PROVEN:
+            return "optimal among whole numbers"
+        return f"efficiency among whole numbers ≥ {floored(self.whole_bound, 4)}"
+
+    @cached_property
+    def alternatives(self) -> pd.DataFrame:
+        """What is given up for a lower spend: the plans in whole numbers that no other found betters for less money.
+
+        A row per plan, the dearest first: its `kind` ("the plan", "mixed schedules", "one schedule per type"), `spend`,
+        `value`, `efficiency_bound` and the `design` itself. Worked out at first use.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([vars(other) for other in self.others()])
 
     def to_frame(self) -> pd.DataFrame:
         """One row per observation: the unit's label, its unit-level values, and the covariate values to use."""
@@ -83,7 +121,7 @@ class ExactDesign:
     def __repr__(self) -> str:
         return (
             f"ExactDesign: spend {self.spend:,.2f}, value {self.value:.6g}, "
-            f"efficiency ≥ {floored(self.efficiency_bound, 4)}\n{self.design!r}"
+            f"efficiency ≥ {floored(self.efficiency_bound, 4)}, {self.status}\n{self.design!r}"
         )
 
     def _repr_html_(self) -> str:

@@ -2,9 +2,10 @@
 
 Units come in schedules: a unit type with a whole number of observations at each of its points. A unit on schedule s
 adds its own information I_s, whatever the others do, so an exact design is a whole number m_s of units on each of a
-pool of schedules, with information Σ m_s I_s. The pool starts from roundings of the continuous optimum and grows by
-the neighbours of the schedules in use; m_s is improved by exchanges until none helps. A plan with one schedule per
-unit type is preferred where mixing schedules gains next to nothing.
+pool of schedules, with information Σ m_s I_s: an integer program. Where the schedules are few, the pool has them all,
+and what the program proves holds for every plan in whole numbers. Otherwise it starts from roundings of the continuous
+optimum and grows by the neighbours of the schedules in use. A plan with one schedule per unit type is preferred where
+mixing schedules gains next to nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,8 @@ from optdesign.designs import Design, Group, Region
 from optdesign.errors import InfeasibleBudgetError
 from optdesign.linalg import whitening
 from optdesign.measures import Measure
-from optdesign.optimize.problem import SMOOTHING, Problem
+from optdesign.optimize.integers import IntegerProgram, approximate, cheapest, listing, solve
+from optdesign.optimize.problem import Problem
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -32,12 +35,16 @@ Index = npt.NDArray[np.intp]
 SIMPLER = 0.999
 #: Rounds in which neighbours of the schedules in use join the pool.
 ROUNDS = 3
-#: Least gain in the loss for which an exchange is made: less is rounding.
+#: Least gain in the loss for which the pool grows further.
 WORTHWHILE = 1e-9
 #: Atoms of a unit type, the most used ones, that a schedule's neighbours may move to.
 NEARBY = 12
-#: Units taken from one schedule and given to another in one exchange.
-EXCHANGES = ((0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3), (5, 4), (4, 5))
+#: Neighbours that join the pool in each round.
+PROMISING = 12
+#: Schedules up to which every one of them is looked at.
+SCHEDULES = 1500
+#: Shares of the money that alternative plans may spend.
+SHARES = (1.0, 0.98, 0.95, 0.9)
 
 
 @dataclass(frozen=True)
@@ -78,106 +85,181 @@ class Pool:
     exact: Array  # (equalities, S)
     level: Array  # (equalities,)
 
-    def excess(self, counts: Array) -> Array:
-        """How far plans, shape (…, S), overstep the constraints, in multiples of each constraint's size."""
-        over = np.maximum(counts @ self.use.T - self.room, 0.0) / self._size(self.use, self.room)
-        off = np.abs(counts @ self.exact.T - self.level) / self._size(self.exact, self.level)
-        return np.asarray(over.sum(axis=-1) + off.sum(axis=-1))
-
-    @staticmethod
-    def _size(rows: Array, bound: Array) -> Array:
-        return np.asarray(np.maximum(np.abs(bound), np.maximum(np.abs(rows).max(axis=1, initial=0.0), 1e-300)))
-
-    def score(self, counts: Array) -> tuple[float, float]:
-        """Overstepping first, then the loss."""
-        excess = float(self.excess(counts))
-        return (excess if excess > 1e-9 else 0.0, self.criterion.loss(self.total(counts)))
-
-    def total(self, counts: Array) -> Array:
-        """Information of a plan in each scenario."""
-        return np.asarray(np.tensordot(counts, self.information, 1) + self.already)
+    @cached_property
+    def program(self) -> IntegerProgram:
+        """The choice of how many units are on each schedule."""
+        return IntegerProgram(
+            self.criterion, self.information, self.use, self.room, self.exact, self.level, self.already
+        )
 
     def of(self, keep: Iterable[int]) -> Pool:
         """The pool with some of its schedules."""
         index = list(keep)
-        return Pool(
-            self.problem,
-            tuple(self.schedules[i] for i in index),
-            self.basis,
-            self.criterion,
-            self.information[index],
-            self.already,
-            self.use[:, index],
-            self.room,
-            self.exact[:, index],
-            self.level,
+        return replace(
+            self,
+            schedules=tuple(self.schedules[i] for i in index),
+            information=self.information[index],
+            use=self.use[:, index],
+            exact=self.exact[:, index],
         )
 
+    def within(self, money: float) -> Pool:
+        """The pool with another budget."""
+        return replace(self, room=np.append(self.room[0] - self.problem.money + money, self.room[1:]))
 
-def round_design(problem: Problem, z: Array) -> Design:
-    """The best exact design that rounding and exchange find from continuous masses `z`.
+    def design(self, counts: Array) -> Design:
+        """The design of a plan."""
+        return _as_design(self.problem, self, counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Rounding:
+    """A plan in whole numbers, with what no plan in whole numbers can better.
+
+    Attributes
+    ----------
+    pool : Pool
+        The schedules that were looked at.
+    design : Design
+    bound : float
+        −log Φ below which no plan in whole numbers can come; −inf where not every schedule was looked at.
+    """
+
+    pool: Pool
+    design: Design
+    bound: float
+
+
+def round_design(problem: Problem, z: Array) -> Rounding:
+    """The best exact design that is found from continuous masses `z`, over every schedule where they are few.
 
     Raises
     ------
     InfeasibleBudgetError
-        Where the budget buys no design in whole numbers that estimates what the criterion needs.
+        Where the constraints leave no design in whole numbers that estimates what the criterion needs.
     """
-    starts = _schedules(problem, z)
-    pool = make_pool(problem, list(starts))
-    counts = exchange(pool, np.array(list(starts.values())))
-    for _ in range(ROUNDS):
-        grown = _grown(pool, counts)
-        if grown is None:
-            break
-        more = exchange(grown, np.append(counts, np.zeros(len(grown.schedules) - len(counts))))
-        better = grown.score(more) < (pool.score(counts)[0], pool.score(counts)[1] - 1e-9)
-        pool, counts = grown, more
-        if not better:
-            break
-    _require_found(problem, pool, counts)
-    mixed = _as_design(problem, pool, counts)
-    simple = _one_schedule_each(pool, counts) if problem.space.layout else None
-    if simple is None or simple[1] > pool.score(counts)[1] - np.log(SIMPLER):
+    every = every_schedule(problem)
+    pool = _near(problem, z) if every is None else make_pool(problem, every)
+    plan = solve(pool.program)
+    if plan is None:
+        raise _nothing_found(pool)
+    design = _preferred(pool, plan.counts)
+    return Rounding(pool, design, plan.bound if every is not None else -np.inf)
+
+
+def alternatives(rounding: Rounding) -> list[tuple[str, Design]]:
+    """Plans for somewhat less money than there is, with schedules mixed and with one schedule per type."""
+    problem, found = rounding.pool.problem, []
+    for share in SHARES:
+        part = rounding.pool.within(share * problem.money)
+        counts = approximate(part.program)
+        if counts is None:
+            continue
+        found.append(("mixed schedules", part.design(counts)))
+        simple = _one_schedule_each(part, counts)
+        if simple is not None:
+            found.append(("one schedule per type", part.design(simple)))
+    return found
+
+
+def _preferred(pool: Pool, counts: Array) -> Design:
+    """The plan with one schedule per type, where it keeps nearly all of the efficiency of a mixed one."""
+    mixed, simple = pool.design(counts), _one_schedule_each(pool, counts)
+    if simple is None or pool.program.loss(simple) > pool.program.loss(counts) - np.log(SIMPLER):
         return mixed
-    plain = _as_design(problem, pool, simple[0])
+    plain = pool.design(simple)
     # With one schedule each, a coefficient may lose what told it apart from the random effects.
-    return plain if problem.loss(plain) <= problem.loss(mixed) - np.log(SIMPLER) else mixed
+    return plain if pool.problem.loss(plain) <= pool.problem.loss(mixed) - np.log(SIMPLER) else mixed
 
 
-def _require_found(problem: Problem, pool: Pool, counts: Array) -> None:
-    excess, loss = pool.score(counts)
-    if excess == 0.0 and np.isfinite(loss):
-        return
-    needed = problem.money + max(0.0, float(pool.use[0] @ counts - pool.room[0]))
-    raise InfeasibleBudgetError(
-        f"the budget leaves {problem.money:,.2f}, which buys no design in whole units and observations that keeps the "
-        f"bounds and estimates what the criterion needs; the nearest found costs {needed:,.2f}. Raise the budget, or "
-        "lower the bounds on counts and replicates.",
-        needed,
+def _nothing_found(pool: Pool) -> InfeasibleBudgetError:
+    """Why there is no plan: the budget, if a larger one would do, and otherwise the other constraints."""
+    free = replace(pool, use=pool.use[1:], room=pool.room[1:])
+    money = pool.problem.money
+    needed = cheapest(free.program, pool.use[0], 8.0 * money)
+    if np.isfinite(needed):
+        return InfeasibleBudgetError(
+            f"the budget leaves {money:,.2f}, which buys no design in whole units and observations that keeps the "
+            f"bounds and estimates what the criterion needs; the cheapest one costs {needed:,.2f}. Raise the budget, "
+            "or lower the bounds on counts and replicates.",
+            needed,
+        )
+    return InfeasibleBudgetError(
+        "no design in whole units and observations keeps the bounds on counts and replicates and the shares that are "
+        "asked for, and estimates what the criterion needs, at up to eight times the budget: a share met exactly may "
+        "need more units than the bounds allow, or no whole number of them. Widen the shares or the bounds.",
     )
 
 
-def _schedules(problem: Problem, z: Array) -> dict[Schedule, float]:
-    """Schedules near the continuous optimum, each with the number of units it starts with."""
+def every_schedule(problem: Problem) -> list[Schedule] | None:
+    """Every schedule that the budget could buy a unit of; None where they are too many to look at."""
+    region = problem.space.region
+    found: list[Schedule] = []
+    for t in range(problem.n_types) if problem.space.layout else ():
+        atoms = np.flatnonzero(region.type_of_atom == t)
+        low, high, most = _use_bounds(problem, t, atoms)
+        if _number(high, most, len(atoms)) + len(found) > SCHEDULES:
+            return None
+        rows = np.array([np.ones(len(atoms)), -np.ones(len(atoms))])
+        listed = listing(rows, np.array([high, -low]), np.full(len(atoms), most), np.arange(len(atoms)))
+        uses = np.zeros((0, len(atoms))) if listed is None else listed
+        found += [Schedule(t, tuple((int(a), int(k)) for a, k in zip(atoms, row, strict=True) if k)) for row in uses]
+    if problem.space.layout is None and region.n_atoms <= SCHEDULES:
+        return [Schedule(0, ((a, 1),)) for a in range(region.n_atoms)]
+    return found or None
+
+
+def _use_bounds(problem: Problem, unit_type: int, atoms: Index) -> tuple[float, float, float]:
+    """Fewest and most observations of a unit, and most at one point, as bounds and the budget have it."""
+    low, high = problem.space.replicate_bounds
+    left, least = problem.money - problem.price[unit_type], problem.price[problem.n_units + atoms].min()
+    bought = np.floor(left / least + 1e-9) if least > 0 else np.inf
+    high = min(np.floor(high + 1e-9), bought)
+    return max(1.0, np.ceil(low - 1e-9)), high, min(problem.space.at_most or np.inf, high)
+
+
+def _number(high: float, most: float, atoms: int) -> float:
+    """Number of schedules of a type with at most `high` observations, at most `most` at each point."""
+    if high < 1:
+        return 0.0
+    if high > SCHEDULES:
+        return np.inf
+    ways = np.zeros(int(high) + 1)
+    ways[0] = 1.0
+    for _ in range(atoms):
+        ways = np.convolve(ways, np.ones(int(most) + 1))[: int(high) + 1]
+        if ways.sum() > SCHEDULES:
+            return np.inf
+    return float(ways.sum())
+
+
+def _near(problem: Problem, z: Array) -> Pool:
+    """Schedules that round the continuous optimum, and their most promising neighbours."""
+    pool = make_pool(problem, _schedules(problem, z))
+    best = np.inf
+    for _ in range(ROUNDS):
+        counts = approximate(pool.program)
+        grown = _grown(pool, counts)
+        if grown is None or (counts is not None and pool.program.loss(counts) >= best - WORTHWHILE):
+            break
+        best = np.inf if counts is None else pool.program.loss(counts)
+        pool = grown
+    return pool
+
+
+def _schedules(problem: Problem, z: Array) -> list[Schedule]:
+    """Schedules near the continuous optimum."""
     types, units = problem.n_types, problem.n_units
     region = problem.space.region
-    found: dict[Schedule, float] = {}
     if problem.space.layout is None:
-        return {
-            Schedule(0, ((int(a), 1),)): np.floor(z[units + a])
-            for a in np.flatnonzero(z[units:] > 1e-9 * z[units:].max())
-        }
+        return [Schedule(0, ((int(a), 1),)) for a in np.flatnonzero(z[units:] > 1e-9 * z[units:].max())]
+    found: set[Schedule] = set()
     for t in np.flatnonzero(z[:types] > 0):
         atoms = np.flatnonzero((region.type_of_atom == t) & (z[units:] > 0))
-        for uses, share in systematic(z[units + atoms] / z[t]):
+        for uses, _ in systematic(z[units + atoms] / z[t]):
             kept = tuple((int(a), int(k)) for a, k in zip(atoms, uses, strict=True) if k)
-            if kept:
-                schedule = Schedule(int(t), kept)
-                found[schedule] = found.get(schedule, 0.0) + np.floor(z[t] * share)
-        mine = [s for s in found if s.unit_type == t]
-        if mine and not any(found[s] for s in mine):  # a type in use starts with a unit, or nothing may be estimable
-            found[mine[0]] = max(1.0, np.floor(z[t]))
-    return found
+            found |= {Schedule(int(t), kept)} if kept else set()
+    return sorted(found, key=lambda s: (s.unit_type, s.uses))
 
 
 def systematic(expected: Array) -> list[tuple[Index, float]]:
@@ -275,69 +357,21 @@ def _group(problem: Problem, schedule: Schedule, count: float) -> Group:
     return Group(count, schedule.observations, Measure.from_frame(within, times), at)
 
 
-def exchange(pool: Pool, counts: Array) -> Array:
-    """Improve a plan by moving units between schedules, the best move of all pairs each time, until none helps."""
-    size = len(pool.schedules)
-    moves = [
-        (give, take, i, j)
-        for give, take in EXCHANGES
-        for i in range(size)
-        for j in range(size)
-        if i != j or give == 0 or take == 0
-    ]
-    change = np.zeros((len(moves), size))
-    for row, (give, take, i, j) in enumerate(moves):
-        change[row, i] -= give
-        change[row, j] += take
-    change = np.unique(change, axis=0)
-    shift = np.tensordot(change, pool.information, 1)
-    score = pool.score(counts)
-    while True:
-        best = _best_move(pool, counts, change, shift, score)
-        if best is None:
-            return counts
-        counts, score = best
-
-
-def _best_move(
-    pool: Pool, counts: Array, change: Array, shift: Array, score: tuple[float, float]
-) -> tuple[Array, tuple[float, float]] | None:
-    """The plan after the most useful admissible move, with its score; None where no move improves it."""
-    trial = counts + change
-    excess = np.where(trial.min(axis=1) < 0, np.inf, pool.excess(trial))
-    excess = np.where(excess <= 1e-9, 0.0, excess)
-    if score[0] > 0:
-        row = int(np.argmin(excess))
-        return (trial[row], pool.score(trial[row])) if excess[row] < score[0] - 1e-12 else None
-    fine = np.flatnonzero(excess == 0)
-    losses = pool.criterion.losses(pool.total(counts) + shift[fine])
-    best = losses.min(initial=np.inf)
-    if best == np.inf or best >= score[1] - WORTHWHILE:
-        return None
-    row = int(fine[np.argmin(losses)])
-    return trial[row], pool.score(trial[row])
-
-
-def _grown(pool: Pool, counts: Array) -> Pool | None:
+def _grown(pool: Pool, counts: Array | None) -> Pool | None:
     """The pool with the most promising neighbours of the schedules in use; None where there are none."""
-    problem = pool.problem
-    used = [s for s, m in zip(pool.schedules, counts, strict=True) if m > 0]
+    used = [s for i, s in enumerate(pool.schedules) if counts is None or counts[i] > 0]
     fresh = sorted(
         {n for s in used for n in _neighbours(pool, s)} - set(pool.schedules), key=lambda s: (s.unit_type, s.uses)
     )
     if not fresh:
         return None
-    candidates = make_pool(problem, fresh, pool.basis)
-    total = pool.total(counts)
-    if not np.isfinite(pool.criterion.loss(total)):
-        promising = np.arange(len(fresh))[:24]
-    else:
-        at = pool.criterion.at(list(np.linalg.pinv(total, hermitian=True).astype(float)), SMOOTHING)
-        gains = [np.tensordot(candidates.information[:, s], U @ U.T, 2) for s, U in enumerate(at.directions(at.own))]
-        worth = np.sum(gains, axis=0) / np.maximum(candidates.use[0], 1e-300)
-        promising = np.argsort(-worth, kind="stable")[:12]
-    both = [*pool.schedules, *(fresh[i] for i in promising)]
-    return make_pool(problem, both, pool.basis)
+    both = make_pool(pool.problem, [*pool.schedules, *fresh], pool.basis)
+    if counts is None:
+        return both
+    old = len(pool.schedules)
+    gains = both.program.gains(np.append(counts, np.zeros(len(fresh))))[old:]
+    promising = np.argsort(-gains / np.maximum(both.use[0, old:], 1e-300), kind="stable")[:PROMISING]
+    return both.of([*range(old), *(old + promising)])
 
 
 def _neighbours(pool: Pool, schedule: Schedule) -> Iterable[Schedule]:
@@ -356,35 +390,33 @@ def _neighbours(pool: Pool, schedule: Schedule) -> Iterable[Schedule]:
     yield from (schedule.changed((a, -1), (b, 1)) for a in uses for b in room if a != b)
 
 
-def _one_schedule_each(pool: Pool, counts: Array) -> tuple[Array, float] | None:
-    """The best plan found with one schedule per unit type, and its loss; None where none is admissible.
+def _one_schedule_each(pool: Pool, counts: Array) -> Array | None:
+    """The best plan found with one schedule per unit type, of those in use; None where none is admissible.
 
-    Starts from the commonest schedule of each type in use and changes one type's schedule at a time.
+    Starts from the commonest schedule of each type and changes one type's schedule at a time.
     """
-    types = sorted({s.unit_type for s, m in zip(pool.schedules, counts, strict=True) if m > 0})
-    choices = [[i for i, s in enumerate(pool.schedules) if s.unit_type == t] for t in types]
-    chosen = [max(choice, key=lambda i: counts[i]) for choice in choices]
-    totals = [counts[choice].sum() for choice in choices]
-    best, plan = _with_schedules(pool, chosen, totals)
-    for _ in range(2):
-        before = best
-        for position, choice in enumerate(choices):
-            for i in choice:
-                trial = [*chosen[:position], i, *chosen[position + 1 :]]
-                score, trial_plan = _with_schedules(pool, trial, totals)
-                if score < best:
-                    best, plan, chosen = score, trial_plan, trial
-        if best == before:
-            break
-    return (plan, best[1]) if best[0] == 0.0 else None
+    if pool.problem.space.layout is None:
+        return None
+    used = np.flatnonzero(counts)
+    types = [pool.schedules[i].unit_type for i in used]
+    choices = [sorted(used[np.equal(types, t)], key=lambda i: -counts[i]) for t in sorted(set(types))]
+    chosen = [choice[0] for choice in choices]
+    best = _with_schedules(pool, chosen)
+    for position, choice in enumerate(choices):
+        for i in choice[1:]:
+            trial = _with_schedules(pool, [*chosen[:position], i, *chosen[position + 1 :]])
+            if trial is not None and (best is None or pool.program.loss(trial) < pool.program.loss(best)):
+                best, chosen[position] = trial, i
+    return best
 
 
-def _with_schedules(pool: Pool, chosen: list[int], totals: list[float]) -> tuple[tuple[float, float], Array]:
-    part = pool.of(chosen)
-    counts = exchange(part, np.array(totals, dtype=float))
+def _with_schedules(pool: Pool, chosen: list[int]) -> Array | None:
+    found = approximate(pool.of(chosen).program)
+    if found is None:
+        return None
     plan = np.zeros(len(pool.schedules))
-    plan[chosen] = counts
-    return part.score(counts), plan
+    plan[chosen] = found
+    return plan
 
 
 def _as_design(problem: Problem, pool: Pool, counts: Array) -> Design:
