@@ -39,12 +39,14 @@ SLACK = 1e-9
 BLIND = 1e-10
 #: Units taken from one schedule and given to another in one exchange.
 EXCHANGES = ((0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (3, 4), (4, 3), (4, 5), (5, 4))
-#: Exchanges that promise most to first order, of which the exact loss is taken.
-PROMISING = 3000
+#: Exchanges that promise most to first order, of which the exact loss is taken: the first few of them, then all.
+FIRST, PROMISING = 100, 2000
 #: Cuts at neighbours of the plan found, before plans are listed.
 NEIGHBOURS = 80
+#: Schedules, of those that a better plan could use, up to which mixed-integer programs are worth their time.
+FEW = 100
 #: Plans, in part or in whole, that the listing holds at once before it gives up.
-LISTED = 100_000
+LISTED = 50_000
 #: Mixed-integer programs solved where listing gives up, and branches in each.
 ROUNDS, BRANCHES = 3, 100
 #: Starts of the exchange at random distances from the continuous optimum.
@@ -119,7 +121,7 @@ class IntegerProgram:
 
     def losses(self, plans: Array) -> Array:
         """−log Φ of plans, (n, S) to (n,)."""
-        return np.asarray(self.criterion.losses(self.totals(plans)))
+        return np.asarray(self.criterion.losses(self.totals(plans)), dtype=float)
 
     def loss(self, plan: Array) -> float:
         """−log Φ of a plan."""
@@ -260,7 +262,7 @@ def most_of_each(rows: Array, bounds: Array, highest: Array) -> Array:
         with np.errstate(invalid="ignore"):
             least = np.where(negative < 0, negative * highest, 0.0).sum(axis=1)
         limit = np.where(positive, (bounds - least + SLACK)[:, None] / divisor, np.inf).min(axis=0, initial=np.inf)
-        lower = np.maximum(np.floor(np.minimum(limit, highest)), 0.0)
+        lower: Array = np.maximum(np.floor(np.minimum(limit, highest)), 0.0)
         if (lower >= highest).all():
             return lower
         highest = lower
@@ -466,15 +468,23 @@ def _best_by_cuts(program: IntegerProgram, cuts: list[Cut]) -> tuple[Array | Non
 
 
 def exchange(program: IntegerProgram, plan: Array) -> Array:
-    """Improve a plan by moving units between schedules until no exchange of one pair helps."""
-    loss = program.loss(plan)
+    """Improve a plan by moving units between schedules until no promising exchange of one pair helps."""
     while True:
-        trials = _promising(program, plan)
-        losses = program.losses(trials) if len(trials) else np.array([np.inf])
-        best = int(np.argmin(losses))
-        if not losses[best] < loss - EQUAL / 10:
+        better = _better(program, plan)
+        if better is None:
             return plan
-        plan, loss = trials[best], float(losses[best])
+        plan = better
+
+
+def _better(program: IntegerProgram, plan: Array) -> Array | None:
+    """A better plan one exchange away: the best of the first few that promise most, else the best of all."""
+    loss, trials = program.loss(plan), _promising(program, plan)
+    for part in (trials[:FIRST], trials[FIRST:]):
+        losses = program.losses(part)
+        best = int(np.argmin(np.append(losses, loss - EQUAL / 10)))
+        if best < len(part):
+            return np.asarray(part[best])
+    return None
 
 
 def _promising(program: IntegerProgram, plan: Array) -> Array:
@@ -521,7 +531,7 @@ def _proved(program: IntegerProgram, cut: Cut, centre: Array, plan: Array) -> tu
     kept = np.flatnonzero((highest > 0) | (plan > 0))
     small, own = program.of(kept), plan[kept]
     cuts = [Cut(c.height, c.slope[kept]) for c in cuts] + _cuts_near(small, own)
-    whole, bound = _listed(small, cuts, own) or _narrowed(small, cuts, own, centre[kept])
+    whole, bound = _listed(small, cuts, own) or _after_more_starts(small, cuts, own, centre[kept])
     best = np.zeros(program.size)
     best[kept] = whole
     return best, bound
@@ -592,13 +602,24 @@ def listing(rows: Array, bounds: Array, highest: Array, order: Index) -> Array |
     return np.asarray(plans[:, np.argsort(order)])
 
 
-def _narrowed(program: IntegerProgram, cuts: list[Cut], plan: Array, centre: Array) -> tuple[Array, float]:
-    """The best plan and the bound after more starts and some mixed-integer programs, each with the cuts before it."""
+def _after_more_starts(program: IntegerProgram, cuts: list[Cut], plan: Array, centre: Array) -> tuple[Array, float]:
+    """The best plan and the bound from more starts on: they are listed again where one of them was better."""
+    better = _more_starts(program, plan, centre)
+    listed = _listed(program, cuts, better) if program.loss(better) < program.loss(plan) - EQUAL else None
+    return listed or _narrowed(program, cuts, better)
+
+
+def _more_starts(program: IntegerProgram, plan: Array, centre: Array) -> Array:
+    """The best of a plan and of exchanges from whole counts around the continuous optimum."""
     draws = np.random.default_rng(0).uniform(0.0, 2.0, (STARTS, program.size))
     starts = [near for draw in draws if (near := _nearest(program, centre * draw)) is not None]
-    plan = min([plan, *(_improved(program, near, plan) for near in starts)], key=program.loss)
-    upper, cuts = np.inf, [*cuts, program.cut(plan)]
-    for _ in range(ROUNDS):
+    return min([plan, *(_improved(program, near, plan) for near in starts)], key=program.loss)
+
+
+def _narrowed(program: IntegerProgram, cuts: list[Cut], plan: Array) -> tuple[Array, float]:
+    """The best plan and the bound after some mixed-integer programs, each with the cuts of those before it."""
+    upper, cuts = _highest(program, cuts[0]), [*cuts, program.cut(plan)]
+    for _ in range(ROUNDS if program.size <= FEW else 0):
         found, most = _best_by_cuts(program, cuts)
         upper = min(upper, most)
         if found is None or -np.log(upper) >= program.loss(plan) - EQUAL:

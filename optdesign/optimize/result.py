@@ -66,8 +66,8 @@ class ExactDesign:
     efficiency_bound : float
         No admissible design, whole or not, needs less than this share of its sample for the same precision.
     whole_bound : float
-        The same among plans in whole numbers: higher where every schedule of a unit could be looked at, within some millionths
-        of one where the plan is proven the best.
+        The same among plans in whole numbers: higher where every schedule of a unit could be looked at, and within
+        some millionths of one where the plan is proven the best.
     """
 
     design: Design
