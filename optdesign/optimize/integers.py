@@ -48,7 +48,7 @@ FEW = 100
 #: Plans, in part or in whole, that the listing holds at once before it gives up.
 LISTED = 50_000
 #: Mixed-integer programs solved where listing gives up, and branches in each.
-ROUNDS, BRANCHES = 3, 100
+ROUNDS, BRANCHES = 6, 100
 #: Starts of the exchange at random distances from the continuous optimum.
 STARTS = 6
 #: Working sets that the continuous optimum is sought over.
@@ -195,13 +195,19 @@ class IntegerPlan:
         return self.loss - self.bound <= 2 * EQUAL
 
 
-def solve(program: IntegerProgram) -> IntegerPlan | None:
+def solve(program: IntegerProgram, near: Array | None = None) -> IntegerPlan | None:
     """The best whole counts, with a bound; None where no whole counts keep the constraints and estimate what is needed.
 
     Small problems end with a proof: up to some ten schedules and twenty units in a few tenths of a second (the six
     sequences of a stepped wedge with twelve clusters, nine points with nine runs, eight with twenty), more where
     prices or bounds separate the schedules. Larger ones end with the better of exchange and of a few mixed-integer
     programs, and the bound that these prove.
+
+    Parameters
+    ----------
+    program : IntegerProgram
+    near : array, shape (S,), optional
+        Counts to start the continuous optimum from, where some good ones are known.
 
     Examples
     --------
@@ -216,7 +222,7 @@ def solve(program: IntegerProgram) -> IntegerPlan | None:
     >>> plan.counts.tolist(), plan.proven
     ([5.0, 2.0], True)
     """
-    centre = relaxed(program)
+    centre = relaxed(program, near)
     if centre is None:
         return None
     origin = program.loss(centre)
@@ -232,9 +238,9 @@ def solve(program: IntegerProgram) -> IntegerPlan | None:
     return IntegerPlan(plan, loss, min(loss, origin + max(bound, below)), min(loss, origin + below))
 
 
-def approximate(program: IntegerProgram) -> Array | None:
+def approximate(program: IntegerProgram, near: Array | None = None) -> Array | None:
     """Good whole counts without proof, by exchange from those nearest to the continuous optimum; None as in `solve`."""
-    centre = relaxed(program)
+    centre = relaxed(program, near)
     found = None if centre is None else start(program, centre)
     return None if found is None else exchange(*found)
 
@@ -268,7 +274,7 @@ def most_of_each(rows: Array, bounds: Array, highest: Array) -> Array:
         highest = lower
 
 
-def relaxed(program: IntegerProgram) -> Array | None:
+def relaxed(program: IntegerProgram, near: Array | None = None) -> Array | None:
     """Counts, whole or not, near the least loss; None where none keep the constraints or estimate what is needed.
 
     Sequential quadratic programming over a working set of schedules, which those with the largest reduced gains join
@@ -283,7 +289,7 @@ def relaxed(program: IntegerProgram) -> Array | None:
         raise SpecificationError(
             "the constraints leave the number of units on some schedule without limit: bound it, or give it a price."
         )
-    z = _middle(program)
+    z = _middle(program) if near is None or not np.isfinite(program.loss(near)) else near
     if z is None or not np.isfinite(program.loss(z)):
         return None
     for _ in range(SETS):
@@ -439,7 +445,7 @@ def _demands(program: IntegerProgram, plan: Array) -> Array:
             without[k] = off @ every[k] @ off
             if not np.isfinite(program.criterion.losses(without[None])[0]):
                 seen = np.einsum("i,sij,j->s", v, program.information[:, k], v)
-                found.append(seen > BLIND * seen.max(initial=0.0))
+                found.append((seen > BLIND * seen.max(initial=0.0)) & (plan == 0))
     return np.array(found, dtype=float).reshape(-1, program.size)
 
 
@@ -625,8 +631,8 @@ def _narrowed(program: IntegerProgram, cuts: list[Cut], plan: Array) -> tuple[Ar
         if found is None or -np.log(upper) >= program.loss(plan) - EQUAL:
             break
         better = _improved(program, found, plan)
-        cuts.append(program.cut(0.5 * (found + plan)))
         plan = min(plan, better, key=program.loss)
+        cuts += [program.cut(0.5 * (found + plan)), program.cut(0.9 * plan + 0.1 * found)]
     return plan, -float(np.log(upper)) if upper > 0 else program.loss(plan)
 
 

@@ -139,8 +139,10 @@ def round_design(problem: Problem, z: Array) -> Rounding:
         Where the constraints leave no design in whole numbers that estimates what the criterion needs.
     """
     every = every_schedule(problem)
-    pool = _near(problem, z) if every is None else make_pool(problem, every)
-    plan = solve(pool.program)
+    near = _schedules(problem, z)
+    close = make_pool(problem, list(near))
+    pool = _around(close) if every is None else make_pool(problem, every, close.basis)
+    plan = solve(pool.program, np.array([near.get(s, 0.0) for s in pool.schedules]))
     if plan is None:
         raise _nothing_found(pool)
     design = _preferred(pool, plan.counts)
@@ -233,9 +235,8 @@ def _number(high: float, most: float, atoms: int) -> float:
     return float(ways.sum())
 
 
-def _near(problem: Problem, z: Array) -> Pool:
-    """Schedules that round the continuous optimum, and their most promising neighbours."""
-    pool = make_pool(problem, _schedules(problem, z))
+def _around(pool: Pool) -> Pool:
+    """A pool of schedules that round the continuous optimum, with their most promising neighbours."""
     best = np.inf
     for _ in range(ROUNDS):
         counts = approximate(pool.program)
@@ -247,19 +248,22 @@ def _near(problem: Problem, z: Array) -> Pool:
     return pool
 
 
-def _schedules(problem: Problem, z: Array) -> list[Schedule]:
-    """Schedules near the continuous optimum."""
+def _schedules(problem: Problem, z: Array) -> dict[Schedule, float]:
+    """Schedules near the continuous optimum, and the number of units on each that share out its masses."""
     types, units = problem.n_types, problem.n_units
     region = problem.space.region
     if problem.space.layout is None:
-        return [Schedule(0, ((int(a), 1),)) for a in np.flatnonzero(z[units:] > 1e-9 * z[units:].max())]
-    found: set[Schedule] = set()
+        used = np.flatnonzero(z[units:] > 1e-9 * z[units:].max())
+        return {Schedule(0, ((int(a), 1),)): float(z[units + a]) for a in used}
+    found: dict[Schedule, float] = {}
     for t in np.flatnonzero(z[:types] > 0):
         atoms = np.flatnonzero((region.type_of_atom == t) & (z[units:] > 0))
-        for uses, _ in systematic(z[units + atoms] / z[t]):
+        for uses, share in systematic(z[units + atoms] / z[t]):
             kept = tuple((int(a), int(k)) for a, k in zip(atoms, uses, strict=True) if k)
-            found |= {Schedule(int(t), kept)} if kept else set()
-    return sorted(found, key=lambda s: (s.unit_type, s.uses))
+            if kept:
+                schedule = Schedule(int(t), kept)
+                found[schedule] = found.get(schedule, 0.0) + float(z[t] * share)
+    return found
 
 
 def systematic(expected: Array) -> list[tuple[Index, float]]:
