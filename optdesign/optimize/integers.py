@@ -48,7 +48,7 @@ FEW = 100
 #: Plans, in part or in whole, that the listing holds at once before it gives up.
 LISTED = 50_000
 #: Mixed-integer programs solved where listing gives up, and branches in each.
-ROUNDS, BRANCHES = 6, 100
+ROUNDS, BRANCHES = 3, 100
 #: Starts of the exchange at random distances from the continuous optimum.
 STARTS = 6
 #: Working sets that the continuous optimum is sought over.
@@ -465,7 +465,7 @@ def _best_by_cuts(program: IntegerProgram, cuts: list[Cut]) -> tuple[Array | Non
         constraints=conditions,
         integrality=np.append(np.ones(program.size), 0),
         bounds=Bounds(0.0, np.append(program.highest, np.inf)),
-        options={"mip_rel_gap": EQUAL / 10, "node_limit": BRANCHES},
+        options={"mip_rel_gap": EQUAL / 10, "node_limit": BRANCHES, "presolve": False},
     )
     if answer.status == 2:
         return None, -np.inf
@@ -632,7 +632,7 @@ def _narrowed(program: IntegerProgram, cuts: list[Cut], plan: Array) -> tuple[Ar
             break
         better = _improved(program, found, plan)
         plan = min(plan, better, key=program.loss)
-        cuts += [program.cut(0.5 * (found + plan)), program.cut(0.9 * plan + 0.1 * found)]
+        cuts.append(program.cut(0.5 * (found + plan)))
     return plan, -float(np.log(upper)) if upper > 0 else program.loss(plan)
 
 
