@@ -27,15 +27,8 @@ def determinant(sizes):
 
 def best_of_few(budget):
     """Largest determinant over all plans of two or three clusters within a budget, by looking at every one."""
-    found = []
-    for clusters in (2, 3):
-        if budget < clusters * 1050:
-            continue
-        most = int((budget - clusters * 1000) // 25)
-        for sizes in itertools.product(range(2, 41), repeat=clusters):
-            if sum(sizes) <= most:
-                found.append(determinant([sizes[:1], sizes[1:]]))
-    return max(found)
+    plans = [sizes for clusters in (2, 3) for sizes in itertools.product(range(2, 41), repeat=clusters)]
+    return max(determinant([s[:1], s[1:]]) for s in plans if 1000 * len(s) + 25 * sum(s) <= budget)
 
 
 @pytest.mark.parametrize("budget", [2_600, 4_500])
@@ -71,16 +64,6 @@ def test_a_share_that_no_whole_number_of_units_has_is_not_blamed_on_the_budget()
     best = arms(50_000, counts={"cl": 25}, constraints=[od.Share("arm == 0", at_least=0.5, at_most=0.5)])
     with pytest.raises(od.InfeasibleBudgetError, match="shares that are asked for"):
         _ = best.rounded
-
-
-def test_spaces_without_an_interior_are_rounded():
-    """Seven points, seven observations, each point at most once: only the number of units is free."""
-    model = od.MixedModel("y ~ x + (1 | g)")
-    space = od.DesignSpace(od.Nested("g"), od.Candidates.grid(x=range(7)), replicates=7, at_most=1)
-    guess = od.NominalValues([0.0, 0.0], {"g": 0.5})
-    exact = od.optimize(model, guess, space, od.DOptimality(), od.Cost({"g": 3.0}, 1.0), 57.0).rounded
-    assert [(g.count, g.replicates) for g in exact.design.groups] == [(5, 7)]
-    assert exact.status == "optimal among whole numbers"
 
 
 def sleepstudy(criterion):
