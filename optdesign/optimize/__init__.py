@@ -26,11 +26,12 @@ from optdesign.errors import (
     nearest,
 )
 from optdesign.linalg import summed
-from optdesign.measures import Measure, names_of
+from optdesign.measures import CandidateRegion, Measure, names_of
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import interior
 from optdesign.optimize.certificate import Certificate, certify
 from optdesign.optimize.problem import Problem, make_problem
+from optdesign.optimize.region import refined
 from optdesign.optimize.result import ExactDesign, OptimalDesign, Status
 from optdesign.optimize.rounding import round_design
 from optdesign.optimize.scenarios import with_references
@@ -43,7 +44,8 @@ __all__ = ["Certificate", "ExactDesign", "OptimalDesign", "Status", "efficiency"
 
 Array = npt.NDArray[np.float64]
 Progress = Callable[[int, float], None]
-Algorithm = Callable[[Problem, Progress | None], interior.Iterate]
+Solved = tuple[Problem, interior.Iterate]
+Algorithm = Callable[[Problem, Progress | None], Solved]
 
 #: Masses below this share of what the budget buys are dropped from the continuous optimum.
 NEGLIGIBLE = 1e-7
@@ -136,7 +138,7 @@ def optimize(
         if already is None or isinstance(already, Design)
         else Design.from_frame(already, space.layout, model.covariates)
     )
-    nominal = nominal.referring_to(space.region.frame)
+    nominal = nominal.referring_to(space.reference)
     build = partial(
         make_problem,
         model,
@@ -150,7 +152,7 @@ def optimize(
     )
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
         problem, notes = _problem(build, space)
-        iterate = _solved(_algorithm(method), problem, progress)
+        problem, iterate = _solved(_algorithm(method, space), problem, progress)
         z, design = _tidied(problem, iterate.z)
         certificate = certify(problem, replace(iterate, z=z), problem.loss(design))
     notes += (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
@@ -206,17 +208,22 @@ def efficiency(
         The result of `optimize`; its order is used unless `order` is given.
     """
     problem = replace(best.problem, model=model, order=order or best.order)
-    nominal = nominal.referring_to(best.space.region.frame)
+    nominal = nominal.referring_to(best.space.reference)
     return efficiency_at(problem, best.design, nominal, design, criterion)
 
 
-def _algorithm(method: str) -> Algorithm:
+def _algorithm(method: str, space: DesignSpace) -> Algorithm:
+    continuous = isinstance(space.candidates, CandidateRegion)
     if method == "interior-point":
-        return interior.solve
+        return refined if continuous else lambda problem, progress: (problem, interior.solve(problem, progress))
+    if method == "semidefinite" and continuous:
+        raise SpecificationError(
+            "method 'semidefinite' takes candidate points, such as od.Candidates.grid(x=…), not a continuous region."
+        )
     if method == "semidefinite":
         from optdesign.optimize import semidefinite
 
-        return semidefinite.solve
+        return lambda problem, progress: (problem, semidefinite.solve(problem, progress))
     known = ("interior-point", "semidefinite")
     raise SpecificationError(f"method '{method}' is not known.{nearest(method, known)} Methods: {listed(known)}.")
 
@@ -275,7 +282,7 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Design:
     return min(found, key=lambda pair: pair[0])[1] if found else round_design(problem, z)
 
 
-def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> interior.Iterate:
+def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> Solved:
     try:
         return algorithm(problem, progress)
     except np.linalg.LinAlgError as error:

@@ -22,9 +22,11 @@ from optdesign.covariance.encoded import EncodedRows, encode, fixed_columns, ran
 from optdesign.covariance.information import Augmented, Information, Point, Subset
 from optdesign.covariance.nested import information_of, mass_information
 from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Parameters
-from optdesign.designs import Design, DesignSpace
+from optdesign.designs import Design, DesignSpace, Region
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number, listed
+from optdesign.layouts import Layout
 from optdesign.linalg import SINGULAR
+from optdesign.measures import Candidates
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import ladder
 from optdesign.units import kinds
@@ -162,6 +164,8 @@ class Problem:
     scale : array, shape (n,)
         What the budgets buy of each mass alone: the natural size of the variables.
     cost : Cost
+    budgets : tuple of (name, Cost, amount)
+        The budget and further limits, fixed costs included.
     run : Design or None
         What has been run.
     already : array, shape (S, p, p), or None
@@ -180,6 +184,7 @@ class Problem:
     money: float
     scale: Array
     cost: Cost
+    budgets: tuple[tuple[str, Cost, float], ...]
     run: Design | None = None
     already: Array | None = None
 
@@ -221,6 +226,12 @@ class Problem:
         if self.already is None:
             return sources
         return tuple(Augmented(new, old) for new, old in zip(sources, self.already, strict=True))
+
+    def over(self, candidates: Candidates) -> Problem:
+        """The same problem over other candidates; its quadrature, basis and criterion stay."""
+        space = replace(self.space, candidates=candidates)
+        constraints, price, money, scale = _in_money(space, self.budgets, self.already is not None)
+        return replace(self, space=space, constraints=constraints, price=price, money=money, scale=scale)
 
     def informations_of(self, design: Design) -> Array:
         """Information of a design in each scenario, with what has been run, in the basis, shape (S, p, p)."""
@@ -373,12 +384,9 @@ def make_problem(
     already: Design | None = None,
 ) -> Problem:
     """The design problem in numbers, with as many quadrature nodes as its information needs."""
-    money, price = _priced(space, cost, budget)
-    budgets = [(BUDGET, price, money)]
-    for name, (prices_, amount) in (limits or {}).items():
-        further = _priced(space, prices_, amount)
-        budgets.append((f"limit on {name}", further[1], further[0]))
-    nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
+    budgets = ((BUDGET, cost, budget), *((f"limit on {name}", *limit) for name, limit in (limits or {}).items()))
+    in_money = _in_money(space, budgets, already is not None)
+    nominals = tuple(each.referring_to(space.reference) for each in criterion.scenarios or (nominal,))
     nodes, informations = _settled_nodes(model, nominals, space, order)
     bound = bound_criterion(model, nominals, criterion)
     if already is not None:
@@ -386,22 +394,19 @@ def make_problem(
     bound.require_estimable(informations, "admissible design")
     basis = _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
     run = None if already is None else information_at(model, nominals, already, order, nodes, basis)
-    return Problem(
-        model,
-        nominals,
-        space,
-        order,
-        nodes,
-        bound,
-        basis,
-        _constraints(space, budgets, run is not None),
-        _beside_run(space, price, run is not None),
-        money,
-        _scale(space, budgets, run is not None),
-        cost,
-        already,
-        run,
-    )
+    return Problem(model, nominals, space, order, nodes, bound, basis, *in_money, cost, budgets, already, run)
+
+
+def _in_money(
+    space: DesignSpace, budgets: Sequence[tuple[str, Cost, float]], run: bool
+) -> tuple[LinearConstraints, Array, float, Array]:
+    """The constraints, the price of every mass, the money left after fixed costs, and the scale of every mass."""
+    rows = []
+    for name, cost, amount in budgets:
+        money, price = _priced(space, cost, amount)
+        rows.append((name, price, money))
+    _, price, money = rows[0]
+    return _constraints(space, rows, run), _beside_run(space, price, run), money, _scale(space, rows, run)
 
 
 def _priced(space: DesignSpace, cost: Cost, budget: float) -> tuple[float, Array]:
@@ -414,7 +419,7 @@ def _priced(space: DesignSpace, cost: Cost, budget: float) -> tuple[float, Array
         raise InfeasibleBudgetError(
             f"the fixed cost {cost.fixed:,.2f} takes the whole budget {budget:,.2f}: raise the budget.", cost.fixed
         )
-    price = prices(space, cost)
+    price = prices(space.layout, space.region, cost)
     if not price.any():
         raise SpecificationError(
             "nothing has a price, so the budget limits nothing: give units or observations a price in the cost."
@@ -504,11 +509,10 @@ def _check_cost(cost: Cost, space: DesignSpace) -> None:
         raise SpecificationError("cost: cell prices belong to crossed layouts; set cell=0 here.")
 
 
-def prices(space: DesignSpace, cost: Cost) -> Array:
+def prices(layout: Layout | None, region: Region, cost: Cost) -> Array:
     """Price of a unit of each type and of an observation at each atom, shape (T + A,)."""
-    region = space.region
     per_unit = np.zeros(region.n_types)
-    for factor in space.layout.factors if space.layout else ():
+    for factor in layout.factors if layout else ():
         per_unit += region.type_mean(cost.of_units(factor, region.frame), f"cost: units['{factor}']")
     return np.concatenate([per_unit, region.atom_mean(cost.of_observations(region.frame))])
 
