@@ -299,7 +299,7 @@ class Design:
         """Covariate rows that levels and data-dependent terms refer to: all, or those of a continuous region's grid."""
         if not isinstance(self.candidates, CandidateRegion):
             return self.region.frame
-        return replace(self, candidates=Candidates(self.candidates.grid)).region.frame
+        return replace(self, candidates=Candidates(self.candidates.reference)).region.frame
 
     @property
     def observed_levels(self) -> dict[str, str]:
@@ -640,7 +640,7 @@ class DesignSpace:
         """Covariate rows that levels and data-dependent terms refer to: all, or those of a continuous region's grid."""
         if not isinstance(self.candidates, CandidateRegion):
             return self.region.frame
-        return replace(self, candidates=Candidates(self.candidates.grid)).region.frame
+        return replace(self, candidates=Candidates(self.candidates.reference)).region.frame
 
     @property
     def observed_levels(self) -> dict[str, str]:

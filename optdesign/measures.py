@@ -189,7 +189,7 @@ class Candidates:
         size = max(5, min(FINEST, 2 * int(GRID ** (1 / len(pairs)) / 2) + 1))
         lines = {name: np.linspace(*pair, size) for name, pair in pairs.items()}
         points = Candidates.grid(**{**values, **lines}).points
-        return CandidateRegion(points, intervals=MappingProxyType(pairs), grid=points)
+        return CandidateRegion(points, intervals=MappingProxyType(pairs), reference=points, grid=points)
 
     def __repr__(self) -> str:
         return f"Candidates of {len(self.points)} points\n{self.points.to_string(max_rows=12)}"
@@ -203,22 +203,33 @@ class CandidateRegion(Candidates):
     ----------
     intervals : mapping from covariate to (lowest, highest)
         Numeric covariates that may take any value between; all others take the values of the grid.
-    grid : DataFrame
+    reference : DataFrame
         An even grid over the region, its ends included: 101 values of one covariate, 45 of each of two, 13 of each of
         three, 7 of four, and 5 of each of more. Levels and data-dependent terms of a formula refer to it.
+    grid : DataFrame
+        The part of it that is always looked at: all, or fewer values of unit-level covariates.
     """
 
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    reference: pd.DataFrame = field(kw_only=True)
     grid: pd.DataFrame = field(kw_only=True)
 
     def with_points(self, points: pd.DataFrame) -> CandidateRegion:
         """The same region, other points of it looked at."""
         return replace(self, points=points)
 
-    @property
-    def spacing(self) -> float:
-        """Distance of neighbours in the grid, as a share of each interval."""
-        return 1.0 / (self.grid[next(iter(self.intervals))].nunique() - 1)
+    def spacing(self, columns: Sequence[str]) -> Array:
+        """Distance of neighbours in the grid, as a share of each interval, shape (columns,)."""
+        return np.array([1.0 / (self.grid[c].nunique() - 1) for c in columns])
+
+    def coarser(self, columns: Sequence[str], most: int) -> CandidateRegion:
+        """The same region, the grid with every k-th value of some intervals: `most` combinations of them at the most."""
+        steps = round(1.0 / self.spacing(list(self.intervals))[0])
+        divisors = [k for k in range(1, steps + 1) if steps % k == 0]
+        fit = (k for k in divisors if (steps // k + 1) ** len(columns) <= most)
+        number = np.rint(self.places(self.reference, columns) * steps)
+        grid = self.reference[(number % next(fit, steps) == 0).all(axis=1)].reset_index(drop=True)
+        return replace(self, points=grid, grid=grid)
 
     def places(self, points: pd.DataFrame, columns: Sequence[str]) -> Array:
         """Where points lie in some of the intervals, from 0 to 1, shape (rows, columns)."""
@@ -227,7 +238,7 @@ class CandidateRegion(Candidates):
 
     def moved(self, points: pd.DataFrame, columns: Sequence[str], places: Array) -> pd.DataFrame:
         """Points at other places in some of the intervals; places of the grid, and its ends, are met exactly."""
-        steps = 1.0 / self.spacing
+        steps = 1.0 / self.spacing(columns)
         on_grid = np.rint(places * steps) / steps
         places = np.where(np.abs(places - on_grid) < SAME_PLACE, on_grid, places)
         low, high = np.array([self.intervals[c] for c in columns]).reshape(-1, 2).T

@@ -31,7 +31,7 @@ from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import interior
 from optdesign.optimize.certificate import Certificate, certify
 from optdesign.optimize.problem import Problem, make_problem
-from optdesign.optimize.region import refined
+from optdesign.optimize.region import optimum
 from optdesign.optimize.result import ExactDesign, OptimalDesign, Status
 from optdesign.optimize.rounding import round_design
 from optdesign.optimize.scenarios import with_references
@@ -213,10 +213,9 @@ def efficiency(
 
 
 def _algorithm(method: str, space: DesignSpace) -> Algorithm:
-    continuous = isinstance(space.candidates, CandidateRegion)
     if method == "interior-point":
-        return refined if continuous else lambda problem, progress: (problem, interior.solve(problem, progress))
-    if method == "semidefinite" and continuous:
+        return optimum
+    if method == "semidefinite" and isinstance(space.candidates, CandidateRegion):
         raise SpecificationError(
             "method 'semidefinite' takes candidate points, such as od.Candidates.grid(x=…), not a continuous region."
         )

@@ -43,6 +43,8 @@ QUADRATURE_TOLERANCE = 1e-7
 SAMPLE = 50
 #: Name of the constraint that the budget is.
 BUDGET = "budget"
+#: What the names of constraints on the number of observations per unit begin with.
+REPLICATES = "replicates"
 #: Smallest rounding-off of a criterion's corners.
 SMOOTHING = 1e-9
 #: Constraint rows up to which masses with the same column are merged in linear programs.
@@ -582,12 +584,12 @@ def _replicate_rows(space: DesignSpace) -> Iterator[Row]:
     within = sp.csr_array((np.ones(space.region.n_atoms), place), shape=(types, space.region.n_atoms))
     low, high = space.replicate_bounds
     if low == high:
-        yield "replicates", sp.csr_array(sp.hstack([-low * sp.eye_array(types), within])), 0.0, 0.0
+        yield REPLICATES, sp.csr_array(sp.hstack([-low * sp.eye_array(types), within])), 0.0, 0.0
         return
     if low > 0:
-        yield "replicates, fewest", sp.csr_array(sp.hstack([-low * sp.eye_array(types), within])), 0.0, np.inf
+        yield f"{REPLICATES}, fewest", sp.csr_array(sp.hstack([-low * sp.eye_array(types), within])), 0.0, np.inf
     if np.isfinite(high):
-        yield "replicates, most", sp.csr_array(sp.hstack([-high * sp.eye_array(types), within])), -np.inf, 0.0
+        yield f"{REPLICATES}, most", sp.csr_array(sp.hstack([-high * sp.eye_array(types), within])), -np.inf, 0.0
 
 
 def _at_most_rows(space: DesignSpace) -> Iterator[Row]:

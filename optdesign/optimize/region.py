@@ -22,11 +22,12 @@ from scipy.spatial import cKDTree
 from optdesign.covariance.encoded import encode
 from optdesign.covariance.nested import information_of
 from optdesign.designs import Region, region_of
+from optdesign.errors import SpecificationError
 from optdesign.linalg import summed
 from optdesign.measures import SAME_PLACE, CandidateRegion, names_of
 from optdesign.optimize import interior
 from optdesign.optimize.interior import GAPS, Iterate
-from optdesign.optimize.problem import Evaluation, Problem, prices
+from optdesign.optimize.problem import REPLICATES, Evaluation, Problem, prices
 from optdesign.units import kinds, stacked
 
 if TYPE_CHECKING:
@@ -37,17 +38,26 @@ Index = npt.NDArray[np.intp]
 Solved = tuple[Problem, Iterate]
 
 #: Rounds at most, and the excess of a summit's worth over its price, relative, that ends them.
-ROUNDS, TOLERANCE = 20, 1e-7
+ROUNDS, TOLERANCE = 20, 4e-7
 #: Share of an interval to which summits are followed, and how much smaller each stencil is than the one before.
 FINE, SHRINK = 1e-7, 0.6
-#: Share of what the budget buys above which a mass is in the design.
-SUPPORT = 1e-6
+#: Share of the largest mass above which one is in the design, rather than left over by the search.
+SUPPORT = 1e-3
 #: Share of the grid's spacing within which points count as one.
 NEAR = 0.05
 #: Share of a first step to the summits that is made, and steps that later ones take into account.
 CAUTION, MEMORY = 0.5, 6
+#: Unit types, at each combination of listed values, that the grid has at the most.
+TYPES = 25
 #: Local maxima that are followed uphill, the highest ones.
 STARTS = 100
+
+
+def optimum(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Solved:
+    """The optimum by the interior point, over candidate points or over a continuous region, and its problem."""
+    if isinstance(problem.space.candidates, CandidateRegion):
+        return refined(problem, progress)
+    return problem, interior.solve(problem, progress)
 
 
 def refined(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Solved:
@@ -56,26 +66,29 @@ def refined(problem: Problem, progress: Callable[[int, float], None] | None = No
     The bound of the optimum allows for the excess that the summits of the last round still have. An interrupt from
     the keyboard ends the search.
     """
+    region, between = problem.space.candidates, names_of(problem.space.region.types)
+    assert isinstance(region, CandidateRegion)  # checked by whoever calls
+    problem = problem.over(region.coarser([c for c in between if c in region.intervals], TYPES))
     path = _Path()
     excess = np.zeros(1)
     for number in range(ROUNDS):
-        optimum = _Optimum(problem, interior.solve(problem))
-        if optimum.iterate.stopped:
+        found = _Optimum(problem, interior.solve(problem))
+        if found.iterate.stopped:
             break
         try:
-            points, excess = optimum.summits()
+            points, excess = found.summits()
             if progress is not None:
                 progress(number, float(excess.max()))
         except KeyboardInterrupt:
-            return problem, replace(optimum.iterate, stopped=True)
-        moving = optimum.moving(points)
+            return problem, replace(found.iterate, stopped=True)
+        moving = found.moving(points)
         if (excess.max() <= TOLERANCE and moving.settled) or number == ROUNDS - 1:
             break
         path = path.after(moving)
         summits = points.iloc[np.argsort(-excess, kind="stable")]
-        problem = problem.over(_with_summits(optimum.region, stacked([path.next(), summits]), optimum.between))
-    bound = optimum.iterate.bound - np.log1p(max(0.0, float(excess.max())))
-    return problem, replace(optimum.iterate, bound=float(bound))
+        problem = problem.over(_with_summits(found.region, stacked([path.next(), summits]), between))
+    bound = found.iterate.bound - np.log1p(max(0.0, float(excess.max())))
+    return problem, replace(found.iterate, z=found.on_support(), bound=float(bound))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +174,32 @@ class _Optimum:
         subsets = [source.restricted(atoms) for source in problem.informations]
         return problem.evaluate(subsets, z[problem.masses(atoms)], GAPS[-1] / len(atoms))
 
-    def prices_in(self, problem: Problem) -> Array:
-        """What the multipliers charge for each mass of a problem with the same constraints."""
-        multipliers, levels = self.multipliers
-        return np.asarray(problem.constraints.matrix.T @ multipliers + problem.constraints.equal.T @ levels)
+    def on_support(self) -> Array:
+        """Masses of the optimum on the support alone, where that is as good; those at hand elsewhere."""
+        problem, z = self.problem, self.iterate.z
+        try:
+            alone = problem.over(self.region.with_points(self.region.points.iloc[self.support]))
+            found = interior.solve(alone)
+        except (np.linalg.LinAlgError, SpecificationError):
+            return z
+        if found.bound > self.iterate.bound + TOLERANCE:
+            return z
+        types = list(dict.fromkeys(problem.type_of_atom[self.support].tolist()))  # numbered as they appear
+        kept = np.concatenate([types, np.arange(problem.n_types, problem.n_units), problem.n_units + self.support])
+        z = np.zeros(len(z))
+        z[kept] = found.z
+        return z
+
+    def prices_in(self, problem: Problem, replicates: bool = True) -> Array:
+        """What the multipliers charge for each mass of a problem with the same constraints.
+
+        Those on the replicates of a type may be left out: they charge nothing for its units and observations together.
+        """
+        c, (multipliers, levels) = problem.constraints, self.multipliers
+        if not replicates:
+            multipliers = multipliers * [not label.startswith(REPLICATES) for label in c.labels]
+            levels = levels * [not label.startswith(REPLICATES) for label in c.equal_labels]
+        return np.asarray(c.matrix.T @ multipliers + c.equal.T @ levels)
 
     @cached_property
     def excess(self) -> Array:
@@ -175,8 +210,8 @@ class _Optimum:
     @cached_property
     def support(self) -> Index:
         """Atoms in the design."""
-        units = self.problem.n_units
-        return np.flatnonzero(self.iterate.z[units:] > SUPPORT * self.problem.scale[units:])
+        share = (self.iterate.z / self.problem.scale)[self.problem.n_units :]
+        return np.flatnonzero(share > SUPPORT * share.max())
 
     def excess_at(self, points: pd.DataFrame) -> Array:
         """The same at any points of the unit types at hand."""
@@ -219,7 +254,7 @@ class _Optimum:
             moved = region.moved(repeated, columns, places.reshape(-1, len(columns)))
             return self.excess_at(moved).reshape(places.shape[:2])
 
-        places = _uphill(excess, region.places(points, columns), region.spacing)
+        places = _uphill(excess, region.places(points, columns), region.spacing(columns))
         found = region.moved(points, columns, places)
         return found, self.excess_at(found)
 
@@ -236,7 +271,7 @@ class _Optimum:
             moved = region.moved(repeated, columns, places.reshape(-1, len(columns)))
             return worth.excess(moved, places.shape[1])
 
-        places = _uphill(beyond, region.places(at, columns), region.spacing)
+        places = _uphill(beyond, region.places(at, columns), region.spacing(columns))
         number = np.searchsorted(chosen, types)
         excess = np.maximum(excess, beyond(places[:, None])[number, 0])
         return region.moved(points, columns, places[number]), excess
@@ -285,7 +320,7 @@ class _TypeWorth:
         atoms = np.flatnonzero((totals > 0) & np.isin(problem.type_of_atom, types))
         number = np.searchsorted(types, problem.type_of_atom[atoms])
         points = problem.space.candidates.points.iloc[atoms].drop(columns=optimum.between)
-        charged = optimum.prices_in(problem) * z
+        charged = optimum.prices_in(problem, replicates=False) * z
         whole = charged[types] + summed(number, charged[problem.n_units + atoms], len(types))
         bare = cls(optimum, points, number, z[types], totals[atoms], np.zeros(len(types)))
         at = problem.space.region.types.iloc[types]
@@ -326,14 +361,14 @@ class _TypeWorth:
         return (charged[:size] + summed(region.type_of_atom, charged[size:], size)).reshape(-1, times)
 
 
-def _uphill(value: Callable[[Array], Array], places: Array, step: float) -> Array:
+def _uphill(value: Callable[[Array], Array], places: Array, step: Array) -> Array:
     """Places from 0 to 1, shape (S, d), moved to the best of a stencil around each that shrinks at every comparison.
 
     `value` takes places of shape (S, K, d) to (S, K).
     """
     stencil = np.array(sorted(itertools.product((0.0, -1.0, 1.0), repeat=places.shape[1]), key=np.linalg.norm))
-    while step > FINE:
-        step *= SHRINK
+    while step.max() > FINE:
+        step = step * SHRINK
         trial = np.clip(places[:, None] + step * stencil, 0.0, 1.0)
         places = trial[np.arange(len(places)), np.argmax(value(trial), axis=1)]
     return places
@@ -343,7 +378,7 @@ def _pairs(region: CandidateRegion, points: pd.DataFrame, reach: float) -> Index
     """Pairs of rows that agree in everything listed and are within `reach` spacings in every interval, in order."""
     intervals = [c for c in points if c in region.intervals]
     listed, _ = kinds([points[c] for c in points if c not in intervals], len(points))
-    places = region.places(points, intervals) / region.spacing
+    places = region.places(points, intervals) / region.spacing(intervals)
     tree = cKDTree(np.column_stack([places, listed * (2.0 * reach + 1.0)]))
     pairs = np.sort(tree.query_pairs(reach, p=np.inf, output_type="ndarray").reshape(-1, 2), axis=1)
     return np.asarray(pairs[np.lexsort(pairs.T[::-1])])
