@@ -294,13 +294,6 @@ class Design:
         """Covariates that vary within a group's units."""
         return names_of(self.groups[0].measure.points) + (names_of(self.observed.points) if self.observed else [])
 
-    @cached_property
-    def reference(self) -> pd.DataFrame:
-        """Covariate rows that levels and data-dependent terms refer to: all, or those of a continuous region's grid."""
-        if not isinstance(self.candidates, CandidateRegion):
-            return self.region.frame
-        return replace(self, candidates=Candidates(self.candidates.reference)).region.frame
-
     @property
     def observed_levels(self) -> dict[str, str]:
         """The observed covariates that are constant within a unit."""
@@ -553,7 +546,8 @@ class DesignSpace:
     layout : Nested or None
         None for a model without random terms.
     candidates : Candidates, optional
-        Points that may be used, or a continuous region of them; without any, only the numbers of units and observations are chosen.
+        Points that may be used, or a continuous region of them; without any, only the numbers of units and
+        observations are chosen.
     observed : Measure, optional
         Law of covariates that are observed, not chosen: kept as it is, independent of what is chosen.
     levels : mapping from covariate to factor

@@ -189,7 +189,7 @@ class Candidates:
         size = max(5, min(FINEST, 2 * int(GRID ** (1 / len(pairs)) / 2) + 1))
         lines = {name: np.linspace(*pair, size) for name, pair in pairs.items()}
         points = Candidates.grid(**{**values, **lines}).points
-        return CandidateRegion(points, intervals=MappingProxyType(pairs), reference=points, grid=points)
+        return CandidateRegion(points, intervals=MappingProxyType(pairs), reference=points, lattice=points)
 
     def __repr__(self) -> str:
         return f"Candidates of {len(self.points)} points\n{self.points.to_string(max_rows=12)}"
@@ -206,13 +206,13 @@ class CandidateRegion(Candidates):
     reference : DataFrame
         An even grid over the region, its ends included: 101 values of one covariate, 45 of each of two, 13 of each of
         three, 7 of four, and 5 of each of more. Levels and data-dependent terms of a formula refer to it.
-    grid : DataFrame
+    lattice : DataFrame
         The part of it that is always looked at: all, or fewer values of unit-level covariates.
     """
 
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     reference: pd.DataFrame = field(kw_only=True)
-    grid: pd.DataFrame = field(kw_only=True)
+    lattice: pd.DataFrame = field(kw_only=True)
 
     def with_points(self, points: pd.DataFrame) -> CandidateRegion:
         """The same region, other points of it looked at."""
@@ -220,16 +220,16 @@ class CandidateRegion(Candidates):
 
     def spacing(self, columns: Sequence[str]) -> Array:
         """Distance of neighbours in the grid, as a share of each interval, shape (columns,)."""
-        return np.array([1.0 / (self.grid[c].nunique() - 1) for c in columns])
+        return np.array([1.0 / (self.lattice[c].nunique() - 1) for c in columns])
 
     def coarser(self, columns: Sequence[str], most: int) -> CandidateRegion:
-        """The same region, the grid with every k-th value of some intervals: `most` combinations of them at the most."""
+        """The same region, the grid with every k-th value of some intervals: at most `most` combinations of them."""
         steps = round(1.0 / self.spacing(list(self.intervals))[0])
         divisors = [k for k in range(1, steps + 1) if steps % k == 0]
         fit = (k for k in divisors if (steps // k + 1) ** len(columns) <= most)
         number = np.rint(self.places(self.reference, columns) * steps)
-        grid = self.reference[(number % next(fit, steps) == 0).all(axis=1)].reset_index(drop=True)
-        return replace(self, points=grid, grid=grid)
+        lattice = self.reference[(number % next(fit, steps) == 0).all(axis=1)].reset_index(drop=True)
+        return replace(self, points=lattice, lattice=lattice)
 
     def places(self, points: pd.DataFrame, columns: Sequence[str]) -> Array:
         """Where points lie in some of the intervals, from 0 to 1, shape (rows, columns)."""
@@ -246,10 +246,10 @@ class CandidateRegion(Candidates):
         return points.assign(**dict(zip(columns, values.T, strict=True)))
 
     def __repr__(self) -> str:
-        lists = {c: sorted(set(self.grid[c]), key=str) for c in self.grid if c not in self.intervals}
+        lists = {c: sorted(set(self.lattice[c]), key=str) for c in self.lattice if c not in self.intervals}
         parts = [f"{name} from {low:g} to {high:g}" for name, (low, high) in self.intervals.items()]
         parts += [f"{name} in {values}" for name, values in lists.items()]
-        return f"CandidateRegion({', '.join(parts)}; a grid of {len(self.grid)} points to start from)"
+        return f"CandidateRegion({', '.join(parts)}; a grid of {len(self.lattice)} points to start from)"
 
 
 def _interval(name: str, given: tuple[Any, ...]) -> tuple[float, float]:

@@ -376,7 +376,7 @@ def _uphill(value: Callable[[Array], Array], places: Array, step: Array) -> Arra
 
 def _pairs(region: CandidateRegion, points: pd.DataFrame, reach: float) -> Index:
     """Pairs of rows that agree in everything listed and are within `reach` spacings in every interval, in order."""
-    intervals = [c for c in points if c in region.intervals]
+    intervals = [c for c in names_of(points) if c in region.intervals]
     listed, _ = kinds([points[c] for c in points if c not in intervals], len(points))
     places = region.places(points, intervals) / region.spacing(intervals)
     tree = cKDTree(np.column_stack([places, listed * (2.0 * reach + 1.0)]))
@@ -395,12 +395,12 @@ def _leaders(region: CandidateRegion, points: pd.DataFrame) -> Index:
 
 def _with_summits(region: CandidateRegion, summits: pd.DataFrame, between: list[str]) -> CandidateRegion:
     """Summits, the grid within units of their types, and the grid; of points that count as one, the first."""
-    pieces = [summits, region.grid]
+    pieces = [summits, region.lattice]
     if any(c in region.intervals for c in between):
         types = summits[between].iloc[_leaders(region, summits[between])]
         summits = summits.assign(**{c: types[c].array for c in between})
-        within = region.grid.drop(columns=between).drop_duplicates()
-        pieces = [summits, types.drop_duplicates().merge(within, how="cross")[list(summits)], region.grid]
+        within = region.lattice.drop(columns=between).drop_duplicates()
+        pieces = [summits, types.drop_duplicates().merge(within, how="cross")[list(summits)], region.lattice]
     points = stacked(pieces)
     kept = np.flatnonzero(_leaders(region, points) == np.arange(len(points)))
     return region.with_points(points.iloc[kept].reset_index(drop=True))
