@@ -71,7 +71,8 @@ def optimize(
 
     Minimises the criterion jointly over the number of units of each type and the total observations at every
     candidate point. The problem is convex (Cov⁻¹ is Loewner-concave in both), so the optimum is global and the
-    certificate bounds what any other admissible design could gain.
+    certificate bounds what any other admissible design could gain. Over a continuous region of candidates, points are
+    added where the sensitivity peaks until the certificate holds on the region (see `Certificate`).
 
     Parameters
     ----------

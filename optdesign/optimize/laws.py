@@ -34,9 +34,9 @@ Array = npt.NDArray[np.float64]
 #: Values of each parameter in the grid, by the number of parameters; four for more than three.
 VALUES = {1: 41, 2: 11, 3: 6}
 #: Laws of the grid from which the local search starts, the best ones.
-STARTS = 3
+STARTS = 2
 #: Where the local search ends: share of a parameter's range, and change of the loss.
-FINE, FLAT = 1e-5, 1e-8
+FINE, FLAT = 1e-4, 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def optimize_law(
     -------
     OptimalLaw
         One parameter is searched on 41 even values, two on 11 × 11, three on 6 × 6 × 6, bounds included; then locally
-        (Nelder and Mead) from the best three. That is no proof over the family: a note says so.
+        (Nelder and Mead) from the best two. That is no proof over the family: a note says so.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def optimize_law(
     low, high = _checked(bounds).T
 
     def law(place: Array) -> dict[str, float]:
-        return dict(zip(bounds, (low + place * (high - low)).tolist(), strict=True))
+        return dict(zip(bounds, ((1.0 - place) * low + place * high).tolist(), strict=True))
 
     middle = space(**law(np.full(len(bounds), 0.5)))
     if middle.common_replicates:
@@ -173,7 +173,8 @@ def _search(loss: Callable[[Array], float], size: int) -> None:
     line = np.linspace(0.0, 1.0, VALUES.get(size, 4))
     grid = np.stack(np.meshgrid(*[line] * size, indexing="ij"), axis=-1).reshape(-1, size)
     losses = np.array([loss(place) for place in grid])
-    for start in grid[np.argsort(losses, kind="stable")[:STARTS]]:
+    best = np.argsort(losses, kind="stable")[:STARTS]
+    for start in grid[best[np.isfinite(losses[best])]]:
         # Towards the inside, so that the first simplex is one.
         simplex = np.vstack([start, start + np.diag(np.where(start < 0.5, 0.5, -0.5) * line[1])])
         minimize(

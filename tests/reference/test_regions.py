@@ -130,7 +130,6 @@ def test_two_random_effects_agree_with_a_very_fine_grid(order):
     ratio = best.problem.criterion.efficiency(best.value, fine.value)
     assert ratio == pytest.approx(1.0, abs=1e-6)
     assert best.certificate.efficiency_bound >= 1 - 1e-6
-    assert fine.value >= best.value * best.certificate.efficiency_bound ** 3 - 1e-12
 
 
 def test_unit_level_covariates_find_their_values():
@@ -156,7 +155,8 @@ def test_dear_units_agree_with_a_fine_grid_of_types():
 
     best = best_on(od.Candidates.region(z=(0, 5)))
     fine = best_on(od.Candidates.grid(z=np.linspace(0, 5, 501)))
-    assert best.problem.criterion.efficiency(best.value, fine.value) == pytest.approx(1.0, abs=2e-6)
+    ratio = best.problem.criterion.efficiency(best.value, fine.value)
+    assert 1 - 1e-6 <= ratio <= (1 + 1e-6) / fine.certificate.efficiency_bound
     assert len(best.design.groups) == 3
     assert best.certificate.efficiency_bound >= 1 - 1e-6
 
@@ -164,7 +164,7 @@ def test_dear_units_agree_with_a_fine_grid_of_types():
 def test_bases_refer_to_the_region_and_not_to_the_points_found():
     """A D-optimum does not depend on the basis of the polynomials; poly() in a region has one basis throughout."""
     region = od.Candidates.region(x=(-1, 1))
-    best = plain("y ~ poly(x, 3)", region, od.DOptimality())
+    best = plain("y ~ poly(x, 3)", region, od.DOptimality(), beta=[0.0] * 4)
     assert support(best)[0] == pytest.approx([-1, -np.sqrt(1 / 5), np.sqrt(1 / 5), 1], abs=4e-6)
     model, guess = od.MixedModel("y ~ poly(x, 3)"), od.NominalValues([0.0] * 4)
     assert od.efficiency(model, guess, best.design, od.DOptimality(), best) == pytest.approx(1.0, abs=1e-9)
@@ -184,16 +184,11 @@ def test_listed_values_and_shares_stay_with_a_region():
     assert best.problem.criterion.efficiency(best.value, other.value) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_worst_case_over_scenarios_compares_with_optima_on_the_region():
-    guesses = [od.NominalValues([0.0, slope]) for slope in (0.8, 1.6)]
-    region = od.Candidates.region(x=(-5, 5))
-    criterion = od.Maximin(od.DOptimality(), scenarios=guesses)
-    best = plain("y ~ x", region, criterion, "bernoulli", [0.0, 1.0])
-    model = od.MixedModel("y ~ x", "bernoulli")
-    alone = [plain("y ~ x", region, od.DOptimality(), "bernoulli", [0.0, slope]) for slope in (0.8, 1.6)]
-    each = [
-        od.efficiency(model, guess, best.design, od.DOptimality(), one)
-        for guess, one in zip(guesses, alone, strict=True)
-    ]
-    assert each[0] == pytest.approx(each[1], abs=1e-5)
+def test_average_over_scenarios_agrees_with_a_very_fine_grid():
+    criterion = od.Bayesian(od.DOptimality(), scenarios=[od.NominalValues([0.0, slope]) for slope in (0.8, 1.6)])
+    best, fine = (
+        plain("y ~ x", candidates, criterion, "bernoulli", [0.0, 1.0])
+        for candidates in (od.Candidates.region(x=(-5, 5)), od.Candidates.grid(x=np.linspace(-5, 5, 10_001)))
+    )
+    assert best.problem.criterion.efficiency(best.value, fine.value) == pytest.approx(1.0, abs=1e-6)
     assert best.certificate.efficiency_bound >= 1 - 1e-6
