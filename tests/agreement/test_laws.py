@@ -64,7 +64,7 @@ def test_normal_law_of_a_dose_agrees_with_brute_force():
     def loss(place):
         x = place[0] + place[1] * nodes
         w = weights / weights.sum() / (2 + 2 * np.cosh(a + b * x))
-        return -np.log((w.sum() * (w @ x**2) - (w @ x) ** 2)) / 2
+        return -np.log(w.sum() * (w @ x**2) - (w @ x) ** 2) / 2
 
     brute = minimize(loss, [0.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13})
     found = od.optimize_law(
