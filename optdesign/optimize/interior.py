@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 #: Barrier gaps, in efficiency: rounds are this exact while the working set grows, and in the end.
-GAPS = (1e-2, 1e-4, 1e-7)
+GAPS = (1e-2, 1e-4, 5e-8)
 #: Residual of a sensitivity against its price, as a multiple of the gap, that counts as none.
 CENTRED = 3.0
 #: Atoms of a first working set beside those that span the regressors.
