@@ -37,6 +37,8 @@ Bounds = tuple[float, float]
 
 #: Columns of a design's table beside its covariates.
 RESERVED = ("group", "count", "replicates", "share", "observations")
+#: Fraction whose multiples are spread most evenly.
+GOLDEN = 0.5 * (5.0**0.5 - 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +119,15 @@ class Region:
         return summed(self.unit, self.prob * low, self.n_types)
 
     def thinned(self, most: int) -> Region:
-        """At most about `most` atoms of each type, evenly spread; enough to look at, not to optimise over."""
+        """About `most` atoms of each type, evenly spread; enough to look at, not to optimise over.
+
+        Multiples of the golden ratio choose them: every k-th atom of a grid may have the same value on an axis.
+        """
         rank = np.empty(self.n_atoms, dtype=np.intp)
         order = np.argsort(self.type_of_atom, kind="stable")
         size = np.bincount(self.type_of_atom, minlength=self.n_types)
         rank[order] = np.arange(self.n_atoms) - np.repeat(np.cumsum(size) - size, size)
-        kept = rank % np.maximum(1, -(-size // most))[self.type_of_atom] == 0
+        kept = rank * GOLDEN % 1.0 < (most / size)[self.type_of_atom]
         rows = np.flatnonzero(kept[self.atom])
         atom = (np.cumsum(kept) - 1)[self.atom[rows]]
         frame = self.frame.iloc[rows].reset_index(drop=True)
