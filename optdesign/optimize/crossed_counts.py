@@ -4,8 +4,8 @@ At given laws of the covariates the covariance is Λ/m + Λ'/m' + T/N, three pos
 units, with N = K n observations in K cells. In y, the logarithms of (m, m', n) where all m m' cells are observed and of
 (m, m', K, n) elsewhere, a variance and a determinant are sums of exponentials with coefficients that are not negative
 (those of a determinant are mixed discriminants), and a largest eigenvalue is the supremum of variances: every loss
-−log Φ is convex. So is the logarithm of the price; bounds on numbers, and max(m, m') ≤ K ≤ m m', are linear. A geometric
-program, solved by sequential quadratic programming and proved by a linear program over tangents.
+−log Φ is convex. So is the logarithm of the price; bounds on numbers, and max(m, m') ≤ K ≤ m m', are linear. It is a
+geometric program, solved by sequential quadratic programming and proved by a linear program over tangents.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class CountProblem:
         return float(self.losses(self.numbers(y)[None])[0])
 
     def shares(self, y: Array) -> Array:
-        """Minus the derivatives of the loss in the logarithms of m, m' and N: shares of the variance, summing to one."""
+        """Minus the derivatives of the loss in the logarithms of m, m' and N: shares of the variance, that sum to 1."""
         scaled = np.exp(-SOURCES @ self.bounds.basis @ y)[:, None, None] * self.parts
         covariance = scaled.sum(axis=0)
         root = np.linalg.solve(covariance, self.criterion.root(covariance))
@@ -144,7 +144,7 @@ class CountProblem:
             return np.log(low[[0, 1, 3]])
         cells = low[:3].max()
         start = np.log([min(high[0], cells), min(high[1], cells), cells, low[3]])
-        return _minimised(self.log_spend, self.log_spend_gradient, start, self.bounds)
+        return minimised(self.log_spend, self.log_spend_gradient, start, self.bounds)
 
     def affordable(self, y: Array) -> Array:
         """The point nearest to y that the money buys, on the line to the cheapest one."""
@@ -166,17 +166,23 @@ def _highest(direction: Array, matrix: Array, upper: Array) -> float:
     return float(-found.fun) if found.status == 0 else np.inf
 
 
-def _minimised(
-    loss: Function, gradient: Gradient, start: Array, bounds: CountBounds, spend: tuple[Function, Gradient] | None = None
+def minimised(
+    loss: Function,
+    gradient: Gradient,
+    start: Array,
+    bounds: CountBounds,
+    within: CountProblem | None = None,
+    tolerance: float = 1e-16,
 ) -> Array:
-    """Minimum of a smooth convex function of y by sequential quadratic programming."""
+    """Minimum of a smooth function of y by sequential quadratic programming, within the money of a problem if given."""
     from scipy.optimize import minimize
 
     matrix, upper = bounds.limits
-    limits = [{"type": "ineq", "fun": lambda y: upper - matrix @ y, "jac": lambda y: -matrix}]
-    if spend is not None:
-        limits.append({"type": "ineq", "fun": lambda y: -spend[0](y), "jac": lambda y: -spend[1](y)})
-    options = {"ftol": 1e-16, "maxiter": 300}
+    limits = [{"type": "ineq", "fun": lambda y: upper - matrix @ y, "jac": lambda _: -matrix}]
+    if within is not None:
+        spend, slope = within.log_spend, within.log_spend_gradient
+        limits.append({"type": "ineq", "fun": lambda y: -spend(y), "jac": lambda y: -slope(y)})
+    options = {"ftol": tolerance, "maxiter": 300}
     found = minimize(loss, start, jac=gradient, constraints=limits, method="SLSQP", options=options)
     return np.asarray(found.x if np.isfinite(found.x).all() else start)
 
@@ -222,12 +228,15 @@ class CountOptimum:
     rounds: int
 
 
+def descended(problem: CountProblem) -> Array:
+    """The optimum by sequential quadratic programming, not yet proved."""
+    found = minimised(problem.loss, problem.gradient, _centre(problem), problem.bounds, problem)
+    return min(problem.cheapest, problem.affordable(found), key=problem.loss)
+
+
 def solve_counts(problem: CountProblem) -> CountOptimum:
     """The global optimum over numbers, by sequential quadratic programming and tangents until the gap closes."""
-    y = problem.cheapest
-    spend = (problem.log_spend, problem.log_spend_gradient)
-    found = problem.affordable(_minimised(problem.loss, problem.gradient, _centre(problem), problem.bounds, spend))
-    y = min(y, found, key=problem.loss)
+    y = descended(problem)
     empty = np.zeros((0, len(y) + 1))
     tangents, best, price = Tangents(empty, empty), -np.inf, np.zeros(len(y))
     new, rounds = y, 0
@@ -244,7 +253,7 @@ def solve_counts(problem: CountProblem) -> CountOptimum:
 
 def _centre(problem: CountProblem) -> Array:
     """A start inside the bounds: halfway, in logarithms, to the highest of everything, as far as the money goes."""
-    low, high = problem.box
+    _, high = problem.box
     y = problem.cheapest
     target = np.where(np.isfinite(high), high, y)
     return problem.affordable(0.5 * (y + target)) if problem.bounds.complete else y
@@ -281,7 +290,9 @@ def _bounded(problem: CountProblem, tangents: Tangents) -> tuple[float, Array, A
     return bound, found.x[:-1], price - np.minimum(residual, 0.0)
 
 
-def level_box(problem: CountProblem, tangents: Tangents, level: float, rounds: int = 3) -> tuple[Array, Array, Tangents]:
+def level_box(
+    problem: CountProblem, tangents: Tangents, level: float, rounds: int = 3
+) -> tuple[Array, Array, Tangents]:
     """A box around all affordable y with a loss of at most `level`, and the tangents that show it."""
     size = len(problem.cheapest)
     for _ in range(rounds):

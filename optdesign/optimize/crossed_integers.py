@@ -1,8 +1,9 @@
 """Whole numbers of rows, columns, cells and replicates: enumeration of all that can be better than a level.
 
-The tangents that prove the continuous bound also box in every affordable design with a loss of at most a level. The level
-is raised until the best whole design inside its box reaches it: none outside can be better. Along the budget the last
-number is the largest affordable one, as no loss grows with it: columns of a complete crossing, replicates elsewhere.
+The tangents that prove the continuous bound also box in every affordable design with a loss of at most a level. The
+level is raised until the best whole design inside its box reaches it: none outside can be better. Along the budget the
+last number is the largest affordable one, as no loss grows with it: of columns in a complete crossing, of replicates
+elsewhere.
 """
 
 from __future__ import annotations
@@ -20,20 +21,21 @@ FIRST_LEVEL, RAISE = 1e-3, 4.0
 MOST_WHOLE = 4_000_000
 
 
-def best_whole(problem: CountProblem, optimum: CountOptimum) -> tuple[Array | None, bool]:
-    """Whole (m, m', K, n) of least loss, and whether all others were shown to be worse; None where there is none."""
-    level, tangents, whole = FIRST_LEVEL, optimum.tangents, None
-    everything = problem.box[1] - problem.box[0]
+def whole_designs(problem: CountProblem, optimum: CountOptimum) -> tuple[Array, bool]:
+    """Whole (m, m', K, n) in order of loss, and whether the first was shown to be the best of all.
+
+    Ties go to fewer replicates. Empty where the money buys none.
+    """
+    best, level, tangents = problem.loss(optimum.y), FIRST_LEVEL, optimum.tangents
+    width = problem.box[1] - problem.box[0]
     while True:
-        low, high, tangents = level_box(problem, tangents, problem.loss(optimum.y) + level)
-        numbers, complete = whole_numbers(problem, np.exp(low) - 1e-6, np.exp(high) + 1e-6)
-        if len(numbers):
-            losses = problem.losses(numbers)
-            whole = numbers[np.lexsort((numbers[:, 3], np.round(losses, 12)))[0]]
-        if whole is not None and problem.losses(whole[None])[0] <= problem.loss(optimum.y) + level:
-            return whole, complete
-        if not complete or (high - low >= everything - 1e-9).all():
-            return whole, complete
+        low, high, tangents = level_box(problem, tangents, best + level)
+        numbers, everything = whole_numbers(problem, np.exp(low) - 1e-6, np.exp(high) + 1e-6)
+        losses = problem.losses(numbers)
+        order = np.lexsort((numbers[:, 3], np.round(losses, 12)))
+        reached = bool(len(numbers)) and losses[order[0]] <= best + level
+        if reached or not everything or (high - low >= width - 1e-9).all():
+            return numbers[order], everything
         level *= RAISE
 
 
