@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +33,8 @@ Progress = Callable[[int, float], None]
 OPTIMAL = 1.0 - 1e-6
 #: Whole designs near the best that are looked at with the covariance itself, where parts or shares change with them.
 LOOKED_AT = 20
-#: Shares of the money that are kept for values dearer than the mean, tried in turn.
-HELD_BACK = (0.0, 0.01, 0.03, 0.1, 0.3)
+#: How many whole designs are listed for that, as not all are affordable once the kinds of unit are whole, too.
+WANTED = 300
 #: Step of central differences in the logarithms of numbers.
 STEP = 1e-4
 
@@ -267,13 +268,13 @@ def _whole(problem: CrossedProblem, found: _Found, certificate: CrossedCertifica
     if not found.constant:
         counts = problem.counts(shares, Parts(problem.parts_at(shares, found.numbers, problem.order), False))
         optimum = solve_counts(counts)
-    for held_back in HELD_BACK:
-        numbers, proven = whole_designs(replace(counts, prices=counts.prices / (1.0 - held_back)), optimum)
-        plans = [(_in_whole(shares, row), row) for row in numbers[: 1 if exhaustive else LOOKED_AT]]
-        plans = [plan for plan in plans if _affordable(problem, *plan)]
-        if plans:
-            best = min(plans, key=lambda plan: problem.loss(*plan))
-            return _exact(problem, *best, certificate.upper_bound_loss, exhaustive and proven)
+    numbers, proven = whole_designs(counts, optimum, 1 if exhaustive else WANTED)
+    plans = ((_in_whole(shares, row), row) for row in numbers)
+    bought = (plan for plan in plans if _affordable(problem, *plan))
+    looked_at = itertools.islice(bought, 1 if exhaustive else LOOKED_AT)
+    best = min(looked_at, key=lambda plan: problem.loss(*plan), default=None)
+    if best is not None:
+        return _exact(problem, *best, certificate.upper_bound_loss, exhaustive and proven)
     raise InfeasibleBudgetError(
         "the budget buys no design in whole numbers within the bounds, though it buys one in fractions of units. Raise "
         "it, or widen the bounds."

@@ -21,8 +21,8 @@ FIRST_LEVEL, RAISE = 1e-3, 4.0
 MOST_WHOLE = 4_000_000
 
 
-def whole_designs(problem: CountProblem, optimum: CountOptimum) -> tuple[Array, bool]:
-    """Whole (m, m', K, n) in order of loss, and whether the first was shown to be the best of all.
+def whole_designs(problem: CountProblem, optimum: CountOptimum, wanted: int = 1) -> tuple[Array, bool]:
+    """At least so many whole (m, m', K, n) in order of loss, if the money buys them; and whether the first is the best.
 
     Ties go to fewer replicates. Empty where the money buys none.
     """
@@ -34,7 +34,7 @@ def whole_designs(problem: CountProblem, optimum: CountOptimum) -> tuple[Array, 
         losses = problem.losses(numbers)
         order = np.lexsort((numbers[:, 3], np.round(losses, 12)))
         reached = bool(len(numbers)) and losses[order[0]] <= best + level
-        if reached or not everything or (high - low >= width - 1e-9).all():
+        if (reached and len(numbers) >= wanted) or not everything or (high - low >= width - 1e-9).all():
             return numbers[order], everything
         level *= RAISE
 

@@ -141,12 +141,18 @@ class CrossedProblem:
         found = self.covariance(shares, numbers)
         return np.inf if found.inestimable else self.criterion.loss_of(self.criterion.value_at(found.matrix))
 
+    @cached_property
+    def price_tables(self) -> Array:
+        """Prices of a row, a column, a cell and an observation by their values, shape (4, rows, columns, others)."""
+        chosen, law = self.values.measure(self.values.even()), self.space.observed or Measure.grid()
+        frame = (chosen * law).points
+        rows, columns = (self.cost.of_units(factor, frame) for factor in self.layout.factors)
+        each = [rows, columns, np.full(len(frame), self.cost.cell), self.cost.of_observations(frame)]
+        return np.array([price.reshape(*self.values.sizes, -1) @ law.weights for price in each])
+
     def prices(self, shares: Shares) -> Array:
         """Mean price of a row, a column, a cell and an observation, shape (4,)."""
-        law = self.values.measure(shares)
-        law = law * self.space.observed if self.space.observed else law
-        rows, columns = (law.weights @ self.cost.of_units(f, law.points) for f in self.layout.factors)
-        return np.array([rows, columns, self.cost.cell, law.weights @ self.cost.of_observations(law.points)])
+        return np.asarray(np.einsum("prco,r,c,o->p", self.price_tables, *shares))
 
     def counts(self, shares: Shares, parts: Parts) -> CountProblem:
         """The problem in numbers at these shares."""
