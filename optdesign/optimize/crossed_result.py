@@ -84,7 +84,8 @@ def whole_shares(shares: Array, total: float) -> Array:
     """
     quota = np.asarray(shares) * total
     number = np.maximum(np.floor(quota + 1e-9), quota > 0)
-    for _ in range(round(abs(total - number.sum()))):
-        missing = total > number.sum()
-        number[np.argmax(quota - number) if missing else np.argmax(number - quota)] += 1 if missing else -1
+    while number.sum() < total - 0.5:
+        number[np.argmax(quota - number)] += 1
+    while number.sum() > total + 0.5:
+        number[np.argmax(np.where(number > 1, number - quota, -np.inf))] -= 1
     return np.asarray(number / total)
