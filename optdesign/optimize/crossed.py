@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from optdesign.costs import Cost
 from optdesign.covariance import check_order, covariance
-from optdesign.covariance.encoded import fixed_columns
 from optdesign.criteria import Criterion
 from optdesign.designs import DesignSpace
 from optdesign.errors import AsymptoticRegimeWarning, InfeasibleBudgetError, SpecificationError, is_number, listed
+from optdesign.goals import Geometric, Worst
 from optdesign.layouts import Crossed
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.crossed_counts import CountOptimum, CountProblem, minimised, solve_counts
@@ -24,6 +25,7 @@ from optdesign.optimize.crossed_integers import whole_designs
 from optdesign.optimize.crossed_problem import CrossedProblem, Parts, Shares, values_of
 from optdesign.optimize.crossed_result import CrossedCertificate, CrossedExactDesign, whole_shares
 from optdesign.optimize.crossed_shares import SharesOptimum, best_shares
+from optdesign.optimize.problem import bound_criterion
 from optdesign.optimize.result import OptimalDesign, Status
 
 Array = npt.NDArray[np.float64]
@@ -116,19 +118,29 @@ def optimize_crossed(
     (mappingproxy({'reader': 86.0, 'image': 86.0}), 430)
     """
     problem = crossed_problem(model, nominal, space, criterion, cost, budget, order)
+    nominal = nominal.referring_to(space.region.frame)
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
+        problem = _with_references(problem)
         found = _continuous(problem, progress)
-        cov = problem.covariance(found.shares.shares, found.numbers)
-        certificate = _certificate(problem, found)
-        rounded = _whole(problem, found, certificate)
-    design = problem.design(found.shares.shares, found.numbers)
-    value = problem.criterion.value_at(cov.matrix)
-    notes = (*space.candidates.notes, *_worthless_replicates(problem, found), *_single_cells(rounded))
-    notes += _regime(problem, rounded)
-    spend = design.spend(cost)
-    answer = (design, value, spend, cov, _status(found, certificate), certificate, rounded, notes)
-    rounds = found.optimum.rounds + found.shares.tried
-    return OptimalDesign(*answer, rounds, model, problem.nominal, space, criterion, cost, float(budget), order)
+        design = problem.design(found.shares.shares, found.numbers)
+        loss = problem.loss(found.shares.shares, found.numbers)
+        certificate = _certificate(problem, found, loss)
+    notes = (*space.candidates.notes, *_worthless_replicates(problem, found), *_single_cells(problem, found))
+    return OptimalDesign(
+        design,
+        problem.criterion.value_of(loss),
+        design.spend(cost),
+        covariance(model, nominal, design, order),
+        _status(found, certificate),
+        certificate,
+        notes + _regime(problem, found, loss),
+        found.optimum.rounds + found.shares.tried,
+        nominal,
+        criterion,
+        float(budget),
+        problem,
+        partial(_whole, problem, nominal, found, certificate),
+    )
 
 
 def crossed_problem(
@@ -154,13 +166,25 @@ def crossed_problem(
         raise InfeasibleBudgetError(
             f"the budget {budget!r} must be more than the fixed cost {cost.fixed:,.2f}.", cost.fixed
         )
-    nominal = nominal.referring_to(space.region.frame)
-    encoding, _ = fixed_columns(model, nominal, space.region.frame)
-    bound = criterion.bind(encoding.fixed_names, encoding.aliases)
+    nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
+    bound = bound_criterion(model, nominals, criterion)
     money = float(budget) - cost.fixed
-    problem = CrossedProblem(model, nominal, space, layout, values_of(space, layout), bound, cost, money, order)
+    problem = CrossedProblem(model, nominals, space, layout, values_of(space, layout), bound, cost, money, order)
     problem.design(problem.values.even(), problem.references[0]).spend(cost)  # prices must be constant within units
     return problem
+
+
+def _with_references(problem: CrossedProblem) -> CrossedProblem:
+    """The problem with the least loss that each scenario allows on its own, where its criterion needs them."""
+    if not isinstance(problem.criterion.mean, Worst):
+        return problem
+    references = []
+    for part, nominal in zip(problem.criterion.parts, problem.nominals, strict=True):
+        criterion = replace(problem.criterion, parts=(replace(part, scenario=0),), mean=Geometric((1.0,)))
+        alone = replace(problem, nominals=(nominal,), criterion=criterion)
+        found = _continuous(alone, None)
+        references.append(alone.loss(found.shares.shares, found.numbers))
+    return replace(problem, criterion=replace(problem.criterion, mean=Worst(tuple(references))))
 
 
 def _continuous(problem: CrossedProblem, progress: Progress | None) -> _Found:
@@ -228,7 +252,7 @@ def _searched(problem: CrossedProblem, shares: Shares, counts: CountProblem, sta
     return min(start, counts.affordable(found), key=loss)
 
 
-def _certificate(problem: CrossedProblem, found: _Found) -> CrossedCertificate:
+def _certificate(problem: CrossedProblem, found: _Found, loss: float) -> CrossedCertificate:
     import pandas as pd
 
     gain, price = -found.counts.gradient(found.optimum.y), found.optimum.price
@@ -236,7 +260,7 @@ def _certificate(problem: CrossedProblem, found: _Found) -> CrossedCertificate:
     mass = found.numbers[[0, 1, 3] if problem.bounds.complete else [0, 1, 2, 3]]
     frame = pd.DataFrame({"kind": _names(problem), "sensitivity": gain, "price": price, "ratio": ratio, "mass": mass})
     bound = found.optimum.bound if found.bounded else np.nan
-    reached = np.exp(bound - problem.loss(found.shares.shares, found.numbers))
+    reached = np.exp(bound - loss)
     return CrossedCertificate(float(np.minimum(1.0, reached)), frame, bound, _scope(problem, found))
 
 
@@ -261,7 +285,9 @@ def _status(found: _Found, certificate: CrossedCertificate) -> Status:
     return Status.OPTIMAL if certificate.efficiency_bound >= OPTIMAL else Status.TO_TOLERANCE
 
 
-def _whole(problem: CrossedProblem, found: _Found, certificate: CrossedCertificate) -> CrossedExactDesign:
+def _whole(
+    problem: CrossedProblem, nominal: NominalValues, found: _Found, certificate: CrossedCertificate
+) -> CrossedExactDesign:
     """The best whole numbers; those of values too, where there are several."""
     shares, counts, optimum = found.shares.shares, found.counts, found.optimum
     exhaustive = found.constant and not found.shares.scope
@@ -274,7 +300,7 @@ def _whole(problem: CrossedProblem, found: _Found, certificate: CrossedCertifica
     looked_at = itertools.islice(bought, 1 if exhaustive else LOOKED_AT)
     best = min(looked_at, key=lambda plan: problem.loss(*plan), default=None)
     if best is not None:
-        return _exact(problem, *best, certificate.upper_bound_loss, exhaustive and proven)
+        return _exact(problem, nominal, best, certificate.upper_bound_loss, exhaustive and proven)
     raise InfeasibleBudgetError(
         "the budget buys no design in whole numbers within the bounds, though it buys one in fractions of units. Raise "
         "it, or widen the bounds."
@@ -290,24 +316,29 @@ def _in_whole(shares: Shares, numbers: Array) -> Shares:
 
 def _affordable(problem: CrossedProblem, shares: Shares, numbers: Array) -> bool:
     counts = CountProblem(
-        problem.criterion, np.zeros((3, 1, 1)), problem.prices(shares) / problem.money, problem.bounds
+        problem.criterion, np.zeros((1, 3, 1, 1)), problem.prices(shares) / problem.money, problem.bounds
     )
     return bool(counts.payments(numbers).sum() <= 1 + 1e-12)
 
 
 def _exact(
-    problem: CrossedProblem, shares: Shares, numbers: Array, upper_bound_loss: float, proven: bool
+    problem: CrossedProblem,
+    nominal: NominalValues,
+    plan: tuple[Shares, Array],
+    upper_bound_loss: float,
+    proven: bool,
 ) -> CrossedExactDesign:
-    design = problem.design(shares, numbers)
-    cov = problem.covariance(shares, numbers)
-    value = problem.criterion.value_at(cov.matrix)
-    reached = float(np.minimum(1.0, np.exp(upper_bound_loss - problem.criterion.loss_of(value))))
-    return CrossedExactDesign(design, value, design.spend(problem.cost), cov, reached, proven)
+    design, loss = problem.design(*plan), problem.loss(*plan)
+    cov = covariance(problem.model, nominal, design, problem.order)
+    reached = float(np.minimum(1.0, np.exp(upper_bound_loss - loss)))
+    return CrossedExactDesign(
+        design, problem.criterion.value_of(loss), design.spend(problem.cost), cov, reached, proven
+    )
 
 
 def _worthless_replicates(problem: CrossedProblem, found: _Found) -> tuple[str, ...]:
     """Under the leading order: say that observations count for nothing."""
-    if found.counts.shares(found.optimum.y)[2] > 1e-9:
+    if found.counts.slope(found.optimum.y)[1][2] > 1e-9:
         return ()
     return (
         f"Under order '{problem.order}', observations beyond the first of a cell are worth nothing to this criterion: "
@@ -315,10 +346,10 @@ def _worthless_replicates(problem: CrossedProblem, found: _Found) -> tuple[str, 
     )
 
 
-def _single_cells(rounded: CrossedExactDesign) -> tuple[str, ...]:
+def _single_cells(problem: CrossedProblem, found: _Found) -> tuple[str, ...]:
     """Say where units of a factor meet one unit of the other only."""
-    cells = rounded.design.observations / rounded.design.cell_size
-    alone = [factor for factor, count in rounded.design.counts.items() if cells < 1.5 * count]
+    *units, cells, _ = found.numbers
+    alone = [factor for factor, count in zip(problem.layout.factors, units, strict=True) if cells < 1.5 * count]
     if not alone:
         return ()
     return (
@@ -327,15 +358,14 @@ def _single_cells(rounded: CrossedExactDesign) -> tuple[str, ...]:
     )
 
 
-def _regime(problem: CrossedProblem, rounded: CrossedExactDesign) -> tuple[str, ...]:
-    """Warn where the order used is more than 10 % from two terms, at the rounded plan."""
-    cov = covariance(problem.model, problem.nominal, rounded.design, "two-term")
-    ratio = problem.criterion.efficiency(problem.criterion.value_at(cov.matrix), rounded.value)
-    if 1 / 1.1 <= ratio <= 1.1:
+def _regime(problem: CrossedProblem, found: _Found, loss: float) -> tuple[str, ...]:
+    """Warn where the order used is more than 10 % from two terms, at the design."""
+    ratio = float(np.exp(loss - replace(problem, order="two-term").loss(found.shares.shares, found.numbers)))
+    if not np.isfinite(ratio) or 1 / 1.1 <= ratio <= 1.1:
         return ()
     text = (
         f"at the plan, the order '{problem.order}' gives a variance {ratio:.2f} times that of the order 'two-term': "
         "use that, or plan with more units and observations."
     )
-    warnings.warn(text, AsymptoticRegimeWarning, stacklevel=3)
+    warnings.warn(text, AsymptoticRegimeWarning, stacklevel=4)
     return (f"Asymptotics: {text}",)

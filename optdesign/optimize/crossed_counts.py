@@ -28,6 +28,8 @@ SOURCES = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]])
 PRICED = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]])
 #: Logarithms of (m, m', K, n) from those of (m, m', n) in a complete crossing.
 COMPLETE = np.array([[1.0, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]])
+#: How far corners of a largest eigenvalue or a worst case are rounded off.
+SMOOTHING = 1e-9
 #: Largest gap between loss and bound at which the proof stops, and most rounds until then.
 GAP, ROUNDS = 1e-8, 80
 
@@ -75,8 +77,8 @@ class CountProblem:
     Attributes
     ----------
     criterion : BoundCriterion
-    parts : array, shape (3, p, p)
-        Λ, Λ' and T.
+    parts : array, shape (S, 3, p, p)
+        Λ, Λ' and T in each scenario.
     prices : array, shape (4,)
         Of a row, a column, a cell and an observation, as shares of the money.
     bounds : CountBounds
@@ -94,22 +96,28 @@ class CountProblem:
     def losses(self, numbers: Array) -> Array:
         """−log Φ at rows of (m, m', K, n)."""
         weights = np.exp(-np.log(numbers) @ SOURCES.T)
-        return self.criterion.losses(np.linalg.inv(np.tensordot(weights, self.parts, 1)))
+        return self.criterion.losses(np.linalg.inv(np.einsum("ni,sijk->nsjk", weights, self.parts)))
 
     def loss(self, y: Array) -> float:
         """−log Φ at y."""
         return float(self.losses(self.numbers(y)[None])[0])
 
-    def shares(self, y: Array) -> Array:
-        """Minus the derivatives of the loss in the logarithms of m, m' and N: shares of the variance, that sum to 1."""
+    def slope(self, y: Array) -> tuple[float, Array]:
+        """A lower bound on the loss at y, and minus its derivatives in the logarithms of m, m' and N.
+
+        The derivatives are shares of the variance that sum to one. The bound is the loss itself where it is smooth; at
+        corners it is what a weighted trace below it proves, convex in logarithms, too.
+        """
         scaled = np.exp(-SOURCES @ self.bounds.basis @ y)[:, None, None] * self.parts
-        covariance = scaled.sum(axis=0)
-        root = np.linalg.solve(covariance, self.criterion.root(covariance))
-        return np.asarray(np.einsum("ik,sij,jk->s", root, scaled, root))
+        covariances = scaled.sum(axis=1)
+        point = self.criterion.at(list(covariances), SMOOTHING)
+        roots = [np.linalg.solve(cov, root) for cov, root in zip(covariances, point.directions(), strict=True)]
+        shares = [np.einsum("ik,sij,jk->s", root, each, root) for root, each in zip(roots, scaled, strict=True)]
+        return point.bound, np.sum(shares, axis=0)
 
     def gradient(self, y: Array) -> Array:
         """Gradient of the loss."""
-        return np.asarray(-self.shares(y) @ SOURCES @ self.bounds.basis)
+        return np.asarray(-self.slope(y)[1] @ SOURCES @ self.bounds.basis)
 
     def payments(self, numbers: Array) -> Array:
         """Shares of the money paid for rows, columns, cells and observations; `numbers` of shape (…, 4)."""
@@ -196,7 +204,8 @@ class Tangents:
 
     def beside(self, problem: CountProblem, y: Array) -> Tangents:
         """With those at one more point."""
-        loss = _tangent(problem.loss(y), problem.gradient(y), y)
+        bound, shares = problem.slope(y)
+        loss = _tangent(bound, -shares @ SOURCES @ problem.bounds.basis, y)
         spend = _tangent(problem.log_spend(y), problem.log_spend_gradient(y), y)
         return Tangents(np.vstack([self.loss, loss]), np.vstack([self.spend, spend]))
 

@@ -87,7 +87,8 @@ class Parts:
 
     Attributes
     ----------
-    matrices : array, shape (3, p, p)
+    matrices : array, shape (S, 3, p, p)
+        In each scenario.
     constant : bool
         Whether they are the same at all numbers of units; otherwise they hold at one.
     """
@@ -98,10 +99,18 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class CrossedProblem:
-    """What was asked, tied together. `money` is the budget less fixed costs."""
+    """What was asked, tied together.
+
+    Attributes
+    ----------
+    nominals : tuple of NominalValues
+        Of each scenario of the criterion.
+    money : float
+        The budget less fixed costs.
+    """
 
     model: MixedModel
-    nominal: NominalValues
+    nominals: tuple[NominalValues, ...]
     space: DesignSpace
     layout: Crossed
     values: Values
@@ -132,14 +141,14 @@ class CrossedProblem:
             cells=min(max(cells, rows, columns), rows * columns) if biregular else None,
         )
 
-    def covariance(self, shares: Shares, numbers: Array, order: str | None = None) -> AsymptoticCovariance:
-        """Covariance of the fixed effects."""
-        return covariance(self.model, self.nominal, self.design(shares, numbers), order or self.order)
+    def covariances(self, shares: Shares, numbers: Array, order: str) -> list[AsymptoticCovariance]:
+        """Covariance of the fixed effects in each scenario."""
+        design = self.design(shares, numbers)
+        return [covariance(self.model, nominal, design, order) for nominal in self.nominals]
 
     def loss(self, shares: Shares, numbers: Array) -> float:
-        """−log Φ of a design; ``inf`` where a coefficient is not estimable."""
-        found = self.covariance(shares, numbers)
-        return np.inf if found.inestimable else self.criterion.loss_of(self.criterion.value_at(found.matrix))
+        """−log Φ of a design; ``inf`` where it does not estimate what the criterion needs."""
+        return self.criterion.loss_at([found.matrix for found in self.covariances(shares, numbers, self.order)])
 
     @cached_property
     def price_tables(self) -> Array:
@@ -173,12 +182,15 @@ class CrossedProblem:
             Where a coefficient is not estimable at these shares.
         """
         here, there = (self.parts_at(shares, numbers, order) for numbers in self.references)
-        scale = np.sqrt(np.diag(here.sum(axis=0)))
-        return Parts(here, bool((np.abs(here - there) <= HOMOGENEOUS * np.outer(scale, scale)).all()))
+        scale = np.sqrt(np.diagonal(here.sum(axis=1), axis1=1, axis2=2))
+        close = np.abs(here - there) <= HOMOGENEOUS * (scale[:, :, None] * scale[:, None, :])[:, None]
+        return Parts(here, bool(close.all()))
 
     def parts_at(self, shares: Shares, numbers: Array, order: str) -> Array:
-        """Λ, Λ' and T at one set of numbers, shape (3, p, p)."""
-        found = self.covariance(shares, numbers, order)
+        """Λ, Λ' and T of each scenario at one set of numbers, shape (S, 3, p, p)."""
+        return np.stack([self._parts(found, numbers) for found in self.covariances(shares, numbers, order)])
+
+    def _parts(self, found: AsymptoticCovariance, numbers: Array) -> Array:
         if found.inestimable or found.terms is None:
             raise NotEstimableError(
                 f"{listed(found.inestimable)} cannot be estimated from the candidates: they do not vary in the "

@@ -18,6 +18,7 @@ from optdesign.errors import InfeasibleBudgetError
 from optdesign.measures import beside
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.certificate import Certificate, floored
+from optdesign.optimize.crossed_problem import CrossedProblem
 from optdesign.optimize.problem import Problem
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class OptimalDesign:
         At which covariances are reported; they refer to the candidates, where they had no reference data of their own.
     criterion : Criterion
     budget : float
-    problem : Problem
+    problem : Problem or CrossedProblem
         What was asked, in numbers.
     """
 
@@ -129,7 +130,7 @@ class OptimalDesign:
     nominal: NominalValues
     criterion: Criterion
     budget: float
-    problem: Problem
+    problem: Problem | CrossedProblem
     rounding: Callable[[], ExactDesign]
 
     @cached_property

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import optdesign as od
-from optdesign.optimize.crossed import optimize_crossed
+from optdesign.criteria import Parameters
 from optdesign.optimize.crossed_counts import CountBounds, CountProblem, solve_counts
 from optdesign.optimize.crossed_integers import whole_designs
 
 NAMES = ("a", "b", "c")
 CRITERIA = (od.COptimality({"a": 1.0, "b": -0.5}), od.AOptimality(), od.DOptimality(), od.DOptimality(["a", "c"]))
+CORNERED = (od.EOptimality(), od.Compound([(1, od.DOptimality()), (2, od.EOptimality(["a", "b"]))]))
 
 
 def random_problem(seed, criterion, complete, money=400.0):
@@ -25,16 +26,17 @@ def random_problem(seed, criterion, complete, money=400.0):
     low = np.array([rng.integers(1, 4), rng.integers(1, 4), 1, 1], dtype=float)
     high = np.array([rng.choice([30.0, np.inf]), np.inf, np.inf, rng.choice([3.0, np.inf])])
     parts = np.array([root @ root.T for root in roots])
-    return CountProblem(criterion.bind(NAMES, {}), parts, prices / money, CountBounds(low, high, complete))
+    bound = criterion.bind([Parameters(NAMES, {}, np.zeros(3), lambda frame: frame.to_numpy())])
+    return CountProblem(bound, parts[None], prices / money, CountBounds(low, high, complete))
 
 
 def geometric_optimum(problem):
     """The same c- or A-problem as a disciplined geometric program."""
     numbers = [cp.Variable(pos=True) for _ in range(4)]
     m, columns, cells, n = numbers
-    L = problem.criterion.combinations
+    L = problem.criterion.parts[0].combinations
     over = (m, columns, cells * n)
-    value = sum(float(np.trace(L.T @ p @ L)) / v for p, v in zip(problem.parts, over, strict=True))
+    value = sum(float(np.trace(L.T @ p @ L)) / v for p, v in zip(problem.parts[0], over, strict=True))
     paid = [(m, 0), (columns, 1), (cells, 2), (cells * n, 3)]
     limits = [sum(float(problem.prices[i]) * v for v, i in paid if problem.prices[i] > 0) <= 1]
     ends = zip(numbers, problem.bounds.lowest, problem.bounds.highest, strict=True)
@@ -58,8 +60,8 @@ def test_counts_against_a_geometric_program(seed, complete):
     assert problem.loss(optimum.y) - optimum.bound <= 1e-6
 
 
-@given(st.integers(0, 10_000), st.sampled_from(CRITERIA), st.booleans())
-@settings(max_examples=40)
+@given(st.integers(0, 10_000), st.sampled_from(CRITERIA + CORNERED), st.booleans())
+@settings(max_examples=60)
 def test_no_affordable_numbers_beat_the_bound(seed, criterion, complete):
     problem = random_problem(seed, criterion, complete)
     optimum = solve_counts(problem)
@@ -124,7 +126,7 @@ def test_without_column_effects_the_nested_optimum():
     criterion = od.COptimality({"Intercept": 1.0})
     nested = od.optimize(model, guess, od.DesignSpace(od.Nested("clinic")), criterion, cost, 10_000.0)
     space = od.DesignSpace(od.Crossed("clinic", "rater"), replicates=1)
-    crossed = optimize_crossed(model, guess, space, criterion, cost, 10_000.0)
+    crossed = od.optimize(model, guess, space, criterion, cost, 10_000.0)
     assert crossed.value == pytest.approx(nested.value, rel=1e-6)
     assert crossed.design.counts["clinic"] == pytest.approx(nested.design.units, rel=1e-4)
     assert crossed.design.counts["rater"] == pytest.approx(np.sqrt(200.0), rel=1e-4)
@@ -140,7 +142,7 @@ def treated(**changes):
         levels={"g": "row"},
         **{"replicates": (1, 6), **changes},
     )
-    return optimize_crossed(model, guess, space, od.COptimality({"g": 1.0}), cost, 2000.0)
+    return od.optimize(model, guess, space, od.COptimality({"g": 1.0}), cost, 2000.0)
 
 
 def test_treated_rows_that_cost_more_against_direct_search():
@@ -170,7 +172,7 @@ def test_correction_for_degrees_of_freedom_stays_above_its_bound():
     guess = od.NominalValues([0.0, 0.0], {"row": 0.6, "column": 0.35}, 1.1)
     space = od.DesignSpace(od.Crossed("row", "column"), observed=od.Measure.grid(x=[-1, 1]))
     cost = od.Cost(units={"row": 12.0, "column": 7.0}, cell=0.6, observation=0.25)
-    best = optimize_crossed(model, guess, space, od.AOptimality({"x": 1.0, "Intercept": 0.01}), cost, 500.0)
+    best = od.optimize(model, guess, space, od.AOptimality({"x": 1.0, "Intercept": 0.01}), cost, 500.0)
     assert best.status.name == "LOCAL"
     bound = best.value * best.certificate.efficiency_bound
     rng = np.random.default_rng(3)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import optdesign as od
-from optdesign.optimize.crossed import optimize_crossed
+from optdesign.criteria import Parameters
 from optdesign.optimize.crossed_counts import CountBounds, CountProblem, solve_counts
 from optdesign.optimize.result import Status
 
@@ -33,9 +33,7 @@ def law():
 
 
 def best_of(criterion, order=PLAIN, cost=COST, **space):
-    return optimize_crossed(
-        MODEL, GUESS, od.DesignSpace(LAYOUT, observed=law(), **space), criterion, cost, 2000.0, order
-    )
+    return od.optimize(MODEL, GUESS, od.DesignSpace(LAYOUT, observed=law(), **space), criterion, cost, 2000.0, order)
 
 
 def parts(leading=False):
@@ -106,9 +104,13 @@ def test_determinant_is_a_posynomial_of_mixed_discriminants():
         assert np.exp(3 * found) == pytest.approx(expected, rel=1e-9)
 
 
+def bound(criterion):
+    return criterion.bind([Parameters(NAMES, {}, np.zeros(3), lambda frame: frame.to_numpy())])
+
+
 def counts_problem(criterion, prices, complete=True):
     bounds = CountBounds(np.ones(4), np.full(4, np.inf), complete)
-    return CountProblem(criterion.bind(NAMES, {}), parts(), np.array(prices) / 2000.0, bounds)
+    return CountProblem(bound(criterion), parts()[None], np.array(prices) / 2000.0, bounds)
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -133,13 +135,12 @@ def test_determinant_against_a_geometric_program(complete):
 )
 def test_whole_optimum_against_exhaustive_search(criterion):
     best = best_of(criterion)
-    bound = criterion.bind(NAMES, {})
     values = {}
     for m, n in itertools.product(range(1, 167), range(1, 40)):
         columns = int((2000 - 12 * m) / (7 + (0.6 + 0.25 * n) * m) + 1e-9)
         if columns >= 1:
             L, R, T = parts()
-            values[m, columns, n] = bound.value_at(L / m + R / columns + T / (m * columns * n))
+            values[m, columns, n] = bound(criterion).value_at([L / m + R / columns + T / (m * columns * n)])
     assert best.rounded.value == pytest.approx(min(values.values()), rel=1e-9)
     assert best.rounded.proven
 

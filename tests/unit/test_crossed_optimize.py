@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import optdesign as od
-from optdesign.optimize.crossed import optimize_crossed
+from optdesign.optimize import crossed
 from optdesign.optimize.crossed_result import whole_shares
 from optdesign.optimize.result import Status
 
@@ -17,7 +17,7 @@ MEAN = od.COptimality({"Intercept": 1.0})
 
 
 def best_of(cost=COST, budget=2000.0, criterion=MEAN, order="two-term", model=MODEL, guess=GUESS, **space):
-    return optimize_crossed(model, guess, od.DesignSpace(LAYOUT, **space), criterion, cost, budget, order)
+    return od.optimize(model, guess, od.DesignSpace(LAYOUT, **space), criterion, cost, budget, order)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_sampled_orders_and_other_layouts_are_refused():
     with pytest.raises(od.SpecificationError, match="use 'two-term'"):
         best_of(model=model, guess=guess, order="averaged")
     with pytest.raises(od.SpecificationError, match="needs the layout Crossed"):
-        optimize_crossed(MODEL, GUESS, od.DesignSpace(od.Nested("reader")), MEAN, COST, 100.0)
+        crossed.optimize_crossed(MODEL, GUESS, od.DesignSpace(od.Nested("reader")), MEAN, COST, 100.0)
 
 
 def test_the_table_of_who_meets_whom_is_even():
@@ -178,9 +178,7 @@ def test_progress_is_told():
     guess = od.NominalValues([0.0] * 2, {"reader": 0.6, "image": 0.35}, 1.1)
     space = od.DesignSpace(LAYOUT, od.Candidates.grid(g=[0, 1]), levels={"g": "reader"}, counts={"image": (3, 20)})
     seen = []
-    optimize_crossed(
-        model, guess, space, od.COptimality({"g": 1}), COST, 500.0, progress=lambda *told: seen.append(told)
-    )
+    od.optimize(model, guess, space, od.COptimality({"g": 1}), COST, 500.0, progress=lambda *told: seen.append(told))
     assert [number for number, _ in seen] == list(range(1, len(seen) + 1))
     assert len(seen) >= 19
 
