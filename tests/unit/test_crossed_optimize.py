@@ -186,3 +186,37 @@ def test_progress_is_told():
 def test_whole_shares_keep_every_kind():
     assert (whole_shares(np.array([0.98, 0.01, 0.01, 0.0]), 10) * 10).tolist() == [8, 1, 1, 0]
     assert (whole_shares(np.full(3, 1 / 3), 10) * 10).sum() == pytest.approx(10)
+
+
+def scenarios():
+    return [od.NominalValues([0.0], {"reader": a, "image": b}, c) for a, b, c in [(0.6, 0.35, 1.1), (0.05, 1.5, 3.0)]]
+
+
+def test_scenarios_are_averaged():
+    """Mean of two variances: the variance at mean variance components, as it is linear in them."""
+    mean = best_of(criterion=od.Bayesian(MEAN, [(0.5, each) for each in scenarios()]))
+    one = best_of(guess=od.NominalValues([0.0], {"reader": 0.325, "image": 0.925}, 2.05))
+    assert mean.value == pytest.approx(one.value, rel=1e-9)
+    assert mean.design.counts == pytest.approx(one.design.counts, rel=1e-4)
+    assert mean.rounded.design.counts == one.rounded.design.counts
+
+
+def test_the_worst_scenario_is_made_as_good_as_it_can_be():
+    best = best_of(criterion=od.Maximin(MEAN, scenarios()))
+    alone = [best_of(guess=each) for each in scenarios()]
+    losses = [od.efficiency(MODEL, each, best.design, MEAN, own) for each, own in zip(scenarios(), alone, strict=True)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert best.value == pytest.approx(1 / min(losses), rel=1e-6)
+    assert best.certificate.efficiency_bound >= 0.999999
+    assert best.rounded.proven
+
+
+@pytest.mark.parametrize("extra", [{"limits": {"hours": (COST, 10.0)}}, {"method": "semidefinite"}])
+def test_what_only_nested_designs_have_is_refused(extra):
+    with pytest.raises(od.SpecificationError, match="one budget and one method"):
+        od.optimize(MODEL, GUESS, od.DesignSpace(LAYOUT), MEAN, COST, 500.0, **extra)
+
+
+def test_covariates_that_are_not_there_are_named():
+    with pytest.raises(od.SpecificationError, match="the model uses 'dose'"):
+        best_of(model=od.MixedModel("y ~ dose + (1 | reader) + (1 | image)"))
