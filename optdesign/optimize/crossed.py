@@ -194,11 +194,12 @@ def _continuous(problem: CrossedProblem, progress: Progress | None) -> _Found:
     start = order if own.constant else "averaged" if problem.model.is_gaussian else "two-term"
     _check_money(problem, problem.counts(even, own))
     shares = best_shares(problem, start, progress)
-    parts = problem.parts(shares.shares, start)
+    own = problem.parts(shares.shares, order)
+    parts = own if own.constant else problem.parts(shares.shares, start)
     counts = problem.counts(shares.shares, parts)
     optimum = solve_counts(counts)
     numbers = _spread_out(problem, counts.numbers(optimum.y))
-    constant = own.constant and parts.constant
+    constant = own.constant
     if not constant and order != "exact":  # an exact covariance jumps where another unit is begun
         numbers = _spread_out(problem, counts.numbers(_searched(problem, shares.shares, counts, optimum.y)))
     less_taken = problem.model.is_gaussian and order == "two-term" and parts.constant
