@@ -643,8 +643,11 @@ class DesignSpace:
         counts = [self.count_bounds(factor) for factor in layout.factors]
         fewest, most = max(low for low, _ in counts), float(np.prod([high for _, high in counts]))
         low, high = self.cell_bounds
-        if self.replicate_bounds[1] < 1:
-            raise SpecificationError("an observed cell has one observation at least: raise the highest replicates.")
+        if self.replicate_bounds[1] < 1 or any(high < 1 for _, high in counts):
+            raise SpecificationError(
+                "a crossed design has one unit of each factor, and one observation in a cell, at least: raise the "
+                "highest counts or replicates."
+            )
         if low > most or high < fewest:
             raise SpecificationError(
                 f"cells must allow a number between {fewest:g}, one for every unit of the larger factor, and {most:g}, "

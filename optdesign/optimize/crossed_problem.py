@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -164,8 +164,11 @@ class CrossedProblem:
         return np.asarray(np.einsum("prco,r,c,o->p", self.price_tables, *shares))
 
     def counts(self, shares: Shares, parts: Parts) -> CountProblem:
-        """The problem in numbers at these shares."""
-        return CountProblem(self.criterion, parts.matrices, self.prices(shares) / self.money, self.bounds)
+        """The problem in numbers at these shares, with as many units as there are kinds of them at least."""
+        kinds = np.array([np.count_nonzero(shares[0]), np.count_nonzero(shares[1]), 1, 1])
+        low = np.minimum(np.maximum(self.bounds.lowest, kinds), self.bounds.highest)
+        bounds = replace(self.bounds, lowest=low)
+        return CountProblem(self.criterion, parts.matrices, self.prices(shares) / self.money, bounds)
 
     @cached_property
     def references(self) -> tuple[Array, Array]:

@@ -185,3 +185,24 @@ def test_correction_for_degrees_of_freedom_stays_above_its_bound():
             )
             cov = od.covariance(model, guess, design).matrix
             assert 0.01 * cov[0, 0] + cov[1, 1] >= max(bound, best.value * (1 - 1e-6))
+
+
+def test_two_free_shares_against_random_plans():
+    model = od.MixedModel("y ~ g + x + (1 | row) + (1 | column)")
+    guess = od.NominalValues([0.0] * 3, {"row": 0.6, "column": 0.35}, 1.1)
+    cost = od.Cost(units={"row": "12 + 20*g", "column": 7.0}, observation="0.5 + 0.5*(x == 1)")
+    candidates = od.Candidates.grid(g=[0, 1], x=[0, 1])
+    space = od.DesignSpace(od.Crossed("row", "column"), candidates, levels={"g": "row"})
+    best = od.optimize(model, guess, space, od.DOptimality(), cost, 800.0)
+    rng = np.random.default_rng(5)
+    for _ in range(60):
+        s, t, columns, n = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9), rng.uniform(3, 20), rng.uniform(1, 5)
+        m = (800 - 7 * columns) / (12 + 20 * s + (0.5 + 0.5 * t) * columns * n)
+        weights = np.outer([1 - s, s], [1 - t, t]).ravel()
+        measure = od.Measure(candidates.points, weights)
+        counts = {"row": m, "column": columns}
+        design = od.Design(space.layout, counts=counts, replicates=n, measure=measure, levels={"g": "row"})
+        assert design.spend(cost) == pytest.approx(800.0)
+        assert np.linalg.slogdet(od.covariance(model, guess, design).matrix)[1] >= best.value - 1e-6
+    assert best.rounded.spend <= 800.0
+    assert best.rounded.value >= best.value

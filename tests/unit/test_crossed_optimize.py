@@ -27,7 +27,8 @@ def best_of(cost=COST, budget=2000.0, criterion=MEAN, order="two-term", model=MO
         ({"cells": 30}, "belongs to crossing='biregular'"),
         ({"crossing": "biregular", "cells": (1, 9), "counts": {"reader": (10, 20)}}, "between 10, .* got \\(1, 9\\)"),
         ({"crossing": "biregular", "cells": 500, "counts": {"reader": 10, "image": 20}}, "and 200, all"),
-        ({"replicates": (0, 0.5)}, "one observation at least"),
+        ({"replicates": (0, 0.5)}, "one observation in a cell, at least"),
+        ({"counts": {"image": 0.5}}, "one unit of each factor"),
         ({"counts": {"raeder": 3}}, "Did you mean 'reader'"),
         ({"common_replicates": True}, "no meaning in a crossed layout"),
         ({"at_most": 2}, "no meaning in a crossed layout"),
@@ -220,3 +221,14 @@ def test_what_only_nested_designs_have_is_refused(extra):
 def test_covariates_that_are_not_there_are_named():
     with pytest.raises(od.SpecificationError, match="the model uses 'dose'"):
         best_of(model=od.MixedModel("y ~ dose + (1 | reader) + (1 | image)"))
+
+
+def test_every_kind_of_unit_is_there_even_where_more_units_do_not_help():
+    """Without random effects of readers only their observations count: the fewest readers, one of each kind."""
+    model = od.MixedModel("y ~ g + (1 | image)")
+    guess = od.NominalValues([0.0, 0.0], {"image": 0.35}, 1.1)
+    space = od.DesignSpace(LAYOUT, od.Candidates.grid(g=[0, 1]), levels={"g": "reader"})
+    best = od.optimize(model, guess, space, od.COptimality({"g": 1}), COST, 500.0)
+    frame = best.rounded.to_frame()
+    assert frame.groupby("g")["reader"].nunique().to_dict() == {0: 1, 1: 1}
+    assert best.rounded.value == pytest.approx(1.1 * 4 / len(frame), rel=1e-9)
