@@ -319,4 +319,4 @@ def _furthest(problem: CountProblem, tangents: Tangents, level: float, direction
     rows, right = _program(problem, tangents)
     limits = [*zip(low, high, strict=True), (level, level)]
     found = linprog(np.append(-direction, 0.0), A_ub=rows, b_ub=right, bounds=limits, method="highs")
-    return np.asarray(found.x[:-1])
+    return np.asarray(found.x[:-1] if found.status == 0 else np.where(direction > 0, high, low))

@@ -17,6 +17,8 @@ Array = npt.NDArray[np.float64]
 
 #: First level of loss above the continuous optimum, times the smaller number of units, and by how much it is raised.
 FIRST_LEVEL, RAISE = 0.05, 4.0
+#: Added to the box on each side, in logarithms: more than the tolerance of the linear programs.
+MARGIN = 1e-5
 #: Whole designs looked at in one box, at most.
 MOST_WHOLE = 4_000_000
 
@@ -31,7 +33,7 @@ def whole_designs(problem: CountProblem, optimum: CountOptimum, wanted: int = 1)
     width = problem.box[1] - problem.box[0]
     while True:
         low, high, tangents = level_box(problem, tangents, best + level)
-        numbers, everything = whole_numbers(problem, np.exp(low) - 1e-6, np.exp(high) + 1e-6, centre)
+        numbers, everything = whole_numbers(problem, np.exp(low - MARGIN), np.exp(high + MARGIN), centre)
         losses = problem.losses(numbers)
         order = np.lexsort((numbers[:, 3], np.round(losses, 12)))
         reached = bool(len(numbers)) and losses[order[0]] <= best + level
