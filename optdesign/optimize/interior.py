@@ -17,6 +17,7 @@ import scipy.linalg
 from scipy.optimize import linprog
 
 from optdesign.covariance.information import Subset
+from optdesign.criteria import Multipliers
 from optdesign.errors import SpecificationError
 from optdesign.optimize.problem import Evaluation, Problem
 
@@ -69,11 +70,12 @@ class Iterate:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """The optimum on a working set: its atoms, masses, multipliers of all constraints, and Newton steps."""
+    """The optimum on a working set: its atoms, masses, multipliers of corners and constraints, and Newton steps."""
 
     atoms: Index
     z: Array
     evaluation: Evaluation
+    corners: Multipliers
     multipliers: Array
     levels: Array
     steps: int
@@ -89,7 +91,8 @@ def solve(problem: Problem, progress: Callable[[int, float], None] | None = None
     last = found if found.stopped else _sparser(problem, found)
     z = np.zeros(len(gain))
     z[problem.masses(last.atoms)] = last.z
-    return Iterate(z, gain, found.evaluation.at.bound, last.steps, found.multipliers, found.levels, found.stopped)
+    bound = found.evaluation.at.bound(found.corners)
+    return Iterate(z, gain, bound, last.steps, found.multipliers, found.levels, found.stopped)
 
 
 def _search(problem: Problem, progress: Callable[[int, float], None]) -> tuple[_Found, Array]:
@@ -149,9 +152,10 @@ def _sparser(problem: Problem, found: _Found) -> _Found:
 
 def _all_gains(problem: Problem, found: _Found) -> Array:
     evaluation, total = found.evaluation, np.zeros(problem.informations[0].n_atoms)
-    for source, point, U in zip(problem.informations, evaluation.points, evaluation.directions, strict=True):
+    directions = evaluation.at.directions(found.corners)
+    for source, point, U in zip(problem.informations, evaluation.points, directions, strict=True):
         total += source.sensitivities(point, U)
-    return np.concatenate([evaluation.gain[: problem.n_units], total])
+    return np.concatenate([evaluation.gain_by(found.corners)[: problem.n_units], total])
 
 
 def _first_atoms(problem: Problem) -> Index:
@@ -209,12 +213,12 @@ def _solve_on(problem: Problem, atoms: Index, gap: float, last: _Found | None = 
     multipliers[barrier.binding] = state.lam / barrier.unit
     done = 0 if last is None else last.steps
     z = state.y * problem.scale[barrier.index]
-    return _Found(atoms, z, state.evaluation, multipliers, state.nu, done + steps, state.stopped)
+    return _Found(atoms, z, state.evaluation, state.corners, multipliers, state.nu, done + steps, state.stopped)
 
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """Masses in units of their scale, what the constraints leave, multipliers, and the loss there."""
+    """Masses in units of their scale, what the constraints leave, the loss, and multipliers of all there is."""
 
     y: Array
     slack: Array
@@ -222,6 +226,7 @@ class _State:
     sig: Array
     nu: Array
     evaluation: Evaluation
+    corners: Multipliers
     stopped: bool = False
 
     @property
@@ -289,8 +294,8 @@ class _Barrier:
     def minimise(self, y: Array, mu: float, target: float) -> tuple[_State, int]:
         """Newton steps until the gap is below the target and sensitivities are centred on their prices."""
         size, slack = len(y) + len(self.b), self.b - self.A @ y
-        mu = mu / size
-        state = _State(y, slack, mu / slack, mu / y, np.zeros(len(self.e)), self.evaluate(y, mu))
+        mu, evaluation = mu / size, self.evaluate(y, mu / size)
+        state = _State(y, slack, mu / slack, mu / y, np.zeros(len(self.e)), evaluation, evaluation.at.own)
         off_centre, centred = 0, max(CENTRED, 0.1 * target)
         for step in range(STEPS):
             error = self.residual(state)
@@ -311,7 +316,7 @@ class _Barrier:
     def residual(self, state: _State) -> float:
         """Largest difference of a sensitivity from its price."""
         prices = self.A.T @ state.lam + self.E.T @ state.nu - state.sig
-        return float(np.abs(prices - state.evaluation.gain * self.scale).max())
+        return float(np.abs(prices - state.evaluation.gain_by(state.corners) * self.scale).max())
 
     def step(self, state: _State, mu: float) -> _State | None:
         """One Newton step towards the central path at μ; None where rounding leaves none."""
@@ -325,6 +330,11 @@ class _Barrier:
             return None
         length, evaluation = found
         dual = min(_longest(state.lam, dlam), _longest(state.sig, dsig))
+        corners = evaluation.at.own
+        if evaluation.at.criterion.cornered:
+            change = state.evaluation.multiplier_step(state.corners, length * dy * self.scale)
+            dual = min(dual, state.corners.longest(change))
+            corners = state.corners.moved(change, dual, evaluation.at.blocks)
         return _State(
             state.y + length * dy,
             state.slack + length * ds,
@@ -332,6 +342,7 @@ class _Barrier:
             state.sig + dual * dsig,
             state.nu + dual * (nu - state.nu),
             evaluation,
+            corners,
         )
 
     def _direction(self, state: _State, mu: float) -> tuple[Array, Array]:
@@ -339,7 +350,7 @@ class _Barrier:
         y, evaluation = state.y, state.evaluation
         # Scaled by y, the system stays well conditioned while masses tend to zero.
         size, A = self.scale * y, self.A * y
-        system = evaluation.hessian * np.outer(size, size) + (A.T * (state.lam / state.slack)) @ A
+        system = evaluation.hessian(state.corners) * np.outer(size, size) + (A.T * (state.lam / state.slack)) @ A
         system[np.diag_indices(len(y))] += state.sig * y
         right = evaluation.gain * size - A.T @ (mu / state.slack) + mu
         factor = _factor(system)

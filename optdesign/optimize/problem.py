@@ -21,7 +21,7 @@ from optdesign.costs import Cost
 from optdesign.covariance.encoded import EncodedRows, encode, fixed_columns, random_dimension
 from optdesign.covariance.information import Augmented, Information, Point, Subset
 from optdesign.covariance.nested import information_of, mass_information
-from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Parameters
+from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters
 from optdesign.designs import Design, DesignSpace
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number, listed
 from optdesign.linalg import SINGULAR
@@ -103,17 +103,15 @@ class Evaluation:
 
     def smoothed(self, smoothing: float) -> Evaluation:
         """The same masses with corners of the criterion rounded off less, or more."""
-        return replace(self, at=self.at.criterion.at(self.covariances, smoothing))
+        criterion = self.at.criterion
+        if not criterion.cornered:
+            return self
+        return Evaluation(self.points, self.covariances, criterion.at(self.covariances, max(smoothing, SMOOTHING)))
 
     @property
     def loss(self) -> float:
         """−log Φ, smoothed."""
         return self.at.loss
-
-    @cached_property
-    def directions(self) -> list[Array]:
-        """U of each scenario, with ∂loss/∂M = −UUᵀ."""
-        return self.at.directions()
 
     @cached_property
     def changes(self) -> list[Array]:
@@ -123,19 +121,25 @@ class Evaluation:
     @cached_property
     def gain(self) -> Array:
         """ψ = −∂loss/∂z, the sensitivity of every mass, not negative; Σ zψ = 1."""
-        pairs = zip(self.changes, self.directions, strict=True)
+        return self.gain_by(self.at.own)
+
+    def gain_by(self, multipliers: Multipliers) -> Array:
+        """Sensitivities by some multipliers of the criterion's corners."""
+        pairs = zip(self.changes, self.at.directions(multipliers), strict=True)
         return np.asarray(sum(np.tensordot(changes, U @ U.T, 2) for changes, U in pairs))
 
-    @cached_property
-    def hessian(self) -> Array:
-        """∂²loss/∂z∂zᵀ, shape (n, n), positive semi-definite but for corners."""
-        total = self.at.second(self.changes)
-        for point, covariance, changes, U in zip(
-            self.points, self.covariances, self.changes, self.directions, strict=True
-        ):
+    def hessian(self, multipliers: Multipliers) -> Array:
+        """∂²loss/∂z∂zᵀ, shape (n, n); with the loss's own multipliers exactly, else as a primal–dual step takes it."""
+        total = self.at.second(self.changes, multipliers)
+        each = zip(self.points, self.covariances, self.changes, self.at.directions(multipliers), strict=True)
+        for point, covariance, changes, U in each:
             half = (np.linalg.cholesky(covariance).T @ (changes @ U)).reshape(len(changes), -1)
             total = total + 2.0 * (half @ half.T) + 2.0 * point.curvature(U)
         return total
+
+    def multiplier_step(self, multipliers: Multipliers, dz: Array) -> Multipliers:
+        """Change of the multipliers as the masses change."""
+        return self.at.step([np.tensordot(dz, changes, 1) for changes in self.changes], multipliers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -333,7 +333,7 @@ def _grown(pool: Pool, counts: Array) -> Pool | None:
         promising = np.arange(len(fresh))[:24]
     else:
         at = pool.criterion.at(list(np.linalg.pinv(total, hermitian=True).astype(float)), SMOOTHING)
-        gains = [np.tensordot(candidates.information[:, s], U @ U.T, 2) for s, U in enumerate(at.directions())]
+        gains = [np.tensordot(candidates.information[:, s], U @ U.T, 2) for s, U in enumerate(at.directions(at.own))]
         worth = np.sum(gains, axis=0) / np.maximum(candidates.use[0], 1e-300)
         promising = np.argsort(-worth, kind="stable")[:12]
     both = [*pool.schedules, *(fresh[i] for i in promising)]

@@ -48,7 +48,7 @@ def solve(problem: Problem, progress: Callable[[int, float], None] | None = None
     steps = int(program.solver_stats.num_iters or 0)
     if progress is not None:
         progress(steps, 0.0)
-    return Iterate(z, evaluation.gain, evaluation.at.bound, steps)
+    return Iterate(z, evaluation.gain, evaluation.at.bound(evaluation.at.own), steps)
 
 
 def _elementary(problem: Problem) -> tuple[Part, ...]:
