@@ -111,9 +111,9 @@ class CountProblem:
         scaled = np.exp(-SOURCES @ self.bounds.basis @ y)[:, None, None] * self.parts
         covariances = scaled.sum(axis=1)
         point = self.criterion.at(list(covariances), SMOOTHING)
-        roots = [np.linalg.solve(cov, root) for cov, root in zip(covariances, point.directions(), strict=True)]
+        roots = [np.linalg.solve(cov, root) for cov, root in zip(covariances, point.directions(point.own), strict=True)]
         shares = [np.einsum("ik,sij,jk->s", root, each, root) for root, each in zip(roots, scaled, strict=True)]
-        return point.bound, np.sum(shares, axis=0)
+        return point.bound(point.own), np.sum(shares, axis=0)
 
     def gradient(self, y: Array) -> Array:
         """Gradient of the loss."""
