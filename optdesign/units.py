@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.errors import SpecificationError, is_number, listed
+from optdesign.incidence import connected_parts
 from optdesign.layouts import Crossed
 from optdesign.linalg import summed
 from optdesign.measures import Measure, names_of
@@ -125,6 +126,11 @@ class Crossing:
     cells: float
     rates: Mapping[str, Array]
     pairs: pd.DataFrame | None = None
+
+    @property
+    def parts(self) -> int:
+        """Connected parts of the cells, where they are given; other crossings count as one."""
+        return 1 if self.pairs is None else connected_parts(*self.pairs.to_numpy(dtype=np.intp).T)
 
 
 def crossing_of(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from optdesign import formula as formulas
 from optdesign.designs import Region
 from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.families import Link
 from optdesign.layouts import Layout
 from optdesign.linalg import psd_root
 from optdesign.models import MixedModel, NominalValues
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[np.float64]
+
+#: Least Fisher weight. A node far out at which every weight underflows has no say in the information, but its share
+#: of the normal equations must not be 0/0; products with the weights of the outermost nodes stay above the smallest
+#: number.
+LEAST = 1e-150
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +55,7 @@ class EncodedRows:
     node_weight : array, shape (Q,)
     region : Region
         Which masses each row takes its share of.
+    link : Link
     """
 
     names: tuple[str, ...]
@@ -61,6 +68,7 @@ class EncodedRows:
     weight: Array
     node_weight: Array
     region: Region
+    link: Link
 
     def standardised(self) -> EncodedRows:
         """The same model with random effects of unit covariance, as many as the rank of Σ."""
@@ -122,7 +130,19 @@ def _encoded(model: MixedModel, nominal: NominalValues, region: Region, nodes: i
     eta = X @ beta + points @ (Z @ root).T
     weight = checked_weights(model.weight(eta, region.frame) / nominal.dispersion, region.frame)
     factor = model.factors[0] if model.factors else None
-    return EncodedRows(encoding.fixed_names, encoding.aliases, beta, factor, X, Z, sigma, weight, node_weight, region)
+    return EncodedRows(
+        encoding.fixed_names,
+        encoding.aliases,
+        beta,
+        factor,
+        X,
+        Z,
+        sigma,
+        weight,
+        node_weight,
+        region,
+        model.link_function,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -148,7 +168,7 @@ def fixed_columns(model: MixedModel, nominal: NominalValues, frame: pd.DataFrame
 
 
 def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:
-    """Fisher weights of shape (…, rows), all finite; `SpecificationError` names the point where one is not."""
+    """Fisher weights of shape (…, rows), all finite and positive; `SpecificationError` names a point that has none."""
     bad = ~np.isfinite(weight).reshape(-1, len(frame)).all(axis=0)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
@@ -156,7 +176,7 @@ def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:
             f"the response's mean overflows at {dict(frame.iloc[row])}: check the nominal values and the units of "
             "the covariates."
         )
-    return weight
+    return np.maximum(weight, LEAST)
 
 
 @lru_cache(maxsize=64)

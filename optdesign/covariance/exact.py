@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from optdesign.covariance.components import check_interior
 from optdesign.covariance.labelled import LabelledRows
-from optdesign.covariance.result import AsymptoticCovariance, from_information
+from optdesign.covariance.result import AsymptoticCovariance, from_information, relative_error, sampling_note
 from optdesign.errors import SpecificationError
 from optdesign.families import draw_totals, log_base, log_likelihood
-from optdesign.linalg import duplication
+from optdesign.linalg import duplication, inverse_information
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import normal_rule
 
@@ -197,23 +197,23 @@ def _sampled(
             parts = [_scores(model, unit, some, nodes, nominal.dispersion)[0] for some in _chunks(totals, unit, nodes)]
             drawn.append(np.concatenate(parts))
         information, error = _mean_information(units, scores)
-        if (error < TOLERANCE).all():
+        if not (error >= TOLERANCE).any():
             break
     draws = sum(len(s) for drawn in scores for s in drawn)
-    note = f"Exact information from {draws:,} sampled units; Monte-Carlo error {error.max():.2%} of a variance at most."
-    return information, error, (note,)
+    return information, error, (sampling_note(f"Exact information from {draws:,} sampled units", error, TOLERANCE),)
 
 
 def _mean_information(units: list[Unit], scores: list[list[Array]]) -> tuple[Array, Array]:
-    """Σ count × mean outer product, and the relative error of each variance by the delta method."""
+    """Σ count × mean outer product, and the relative error of each variance by the delta method, nan if infinite."""
     joined = [np.concatenate(drawn) for drawn in scores]
     information = sum(u.count * s.T @ s / len(s) for u, s in zip(units, joined, strict=True))
-    covariance = np.linalg.pinv(information, hermitian=True)
+    covariance, _ = inverse_information(np.asarray(information))
+    finite = np.nan_to_num(covariance, posinf=0.0)
     spread = np.zeros(len(covariance))
     for unit, score in zip(units, joined, strict=True):
-        moved = (score @ covariance) ** 2
+        moved = (score @ finite) ** 2
         spread += unit.count**2 * moved.var(axis=0) / len(score)
-    return np.asarray(information), np.asarray(np.sqrt(spread) / np.diag(covariance))
+    return np.asarray(information), relative_error(np.sqrt(spread), covariance)
 
 
 def _drawn_totals(

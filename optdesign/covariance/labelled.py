@@ -12,6 +12,7 @@ import numpy.typing as npt
 from optdesign.covariance.encoded import checked_weights, fixed_columns
 from optdesign.covariance.result import component_names
 from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.families import Link
 from optdesign.formula import Encoding
 from optdesign.linalg import psd_root, vech_pairs
 from optdesign.models import MixedModel, NominalValues
@@ -86,6 +87,7 @@ class LabelledRows:
         Linear predictors of shape (…, rows) to Fisher weights w/ϕ of one observation, offset and size included.
     chosen : integer array, shape (rows,)
         Rows with equal numbers differ only in covariates that are drawn for each observation.
+    link : Link
     offset, trials : arrays, shape (rows,), or None
         Offset and binomial size of each row, where the rows come from a design or a data frame.
     """
@@ -99,6 +101,7 @@ class LabelledRows:
     terms: tuple[RandomTerm, ...]
     weight: Callable[[Array], Array]
     chosen: Index
+    link: Link
     offset: Array | None = None
     trials: Array | None = None
 
@@ -134,6 +137,7 @@ def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoi
         terms,
         lambda eta: checked_weights(model.weight(eta, points.frame) / nominal.dispersion, points.frame),
         points.chosen,
+        model.link_function,
         model.offsets(points.frame),
         model.trials(points.frame),
     )

@@ -46,7 +46,7 @@ SMOOTHING = 1e-9
 #: Constraint rows up to which masses with the same column are merged in linear programs.
 FEW_ROWS = 60
 #: Excess of a bound by the multipliers at hand over the optimum, above which a linear program is solved instead.
-PRICED = 1e-7
+PRICED = 5e-7
 
 
 @dataclass(frozen=True, eq=False)
