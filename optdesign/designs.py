@@ -548,7 +548,7 @@ class DesignSpace:
 
     Parameters
     ----------
-    layout : Nested or None
+    layout : Nested, Crossed or None
         None for a model without random terms.
     candidates : Candidates, optional
         Points that may be used; without any, only the numbers of units and observations are chosen.
@@ -559,12 +559,22 @@ class DesignSpace:
     counts : mapping from factor to (lowest, highest) or a fixed number
         Number of units of each factor in all; unbounded by default.
     replicates : (lowest, highest) or a fixed number
-        Observations per unit.
+        Observations per unit; per observed cell of a crossed layout, at least one.
     common_replicates : bool
         Whether all unit types must have the same number of observations.
     at_most : int, optional
         How often one point may be used within a unit; None for no limit.
     constraints : sequence of Share
+    crossing : str
+        Of a crossed layout. ``"complete"``: every row meets every column. ``"biregular"``: the number of observed
+        cells is chosen too, as many in every row and as many in every column.
+    cells : (lowest, highest) or a fixed number, optional
+        Number of observed cells of a biregular crossing; between the larger number of units and their product anyway.
+
+    Notes
+    -----
+    In a crossed layout the law of row-level covariates, that of column-level ones and that of all others are chosen
+    independently of each other: candidates must be all combinations of the values that the three may take.
 
     Raises
     ------
@@ -589,6 +599,8 @@ class DesignSpace:
     common_replicates: bool = False
     at_most: int | None = None
     constraints: Sequence[Share] = ()
+    crossing: str = "complete"
+    cells: Bounds | float | None = None
 
     def __post_init__(self) -> None:
         chosen = names_of(self.candidates.points)
@@ -608,9 +620,49 @@ class DesignSpace:
             if not isinstance(constraint, Share):
                 raise SpecificationError(f"constraints must be a list of Share; got {constraint!r}.")
         _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
+        self._check_crossing()
         object.__setattr__(self, "levels", MappingProxyType(dict(self.levels)))
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
         object.__setattr__(self, "constraints", tuple(self.constraints))
+
+    def _check_crossing(self) -> None:
+        """What belongs to crossed layouts only, what has no place in them, and bounds on cells."""
+        kinds = ("complete", "biregular")
+        if self.crossing not in kinds:
+            raise SpecificationError(
+                f"crossing must be one of {listed(kinds)}; got {self.crossing!r}.{nearest(str(self.crossing), kinds)}"
+            )
+        if not isinstance(self.layout, Crossed):
+            if self.crossing != "complete" or self.cells is not None:
+                raise SpecificationError(f"crossing= and cells= belong to a crossed layout; it is {self.layout!r}.")
+            return
+        if self.common_replicates or self.at_most is not None or self.constraints:
+            raise SpecificationError(
+                "common_replicates, at_most and constraints have no meaning in a crossed layout: leave them out."
+            )
+        if self.crossing == "complete" and self.cells is not None:
+            raise SpecificationError("cells= belongs to crossing='biregular': a complete crossing observes all cells.")
+        self._check_cells(self.layout)
+
+    def _check_cells(self, layout: Crossed) -> None:
+        counts = [self.count_bounds(factor) for factor in layout.factors]
+        fewest, most = max(low for low, _ in counts), float(np.prod([high for _, high in counts]))
+        low, high = self.cell_bounds
+        if self.replicate_bounds[1] < 1 or any(high < 1 for _, high in counts):
+            raise SpecificationError(
+                "a crossed design has one unit of each factor, and one observation in a cell, at least: raise the "
+                "highest counts or replicates."
+            )
+        if low > most or high < fewest:
+            raise SpecificationError(
+                f"cells must allow a number between {fewest:g}, one for every unit of the larger factor, and {most:g}, "
+                f"all; got ({low:g}, {high:g})."
+            )
+
+    @cached_property
+    def cell_bounds(self) -> Bounds:
+        """Fewest and most observed cells of a crossed layout."""
+        return (1.0, np.inf) if self.cells is None else _bounds(self.cells, "cells")
 
     @cached_property
     def replicate_bounds(self) -> Bounds:
@@ -625,7 +677,7 @@ class DesignSpace:
     def region(self) -> Region:
         """The space's covariate rows: a type per combination of chosen unit-level values, an atom per candidate."""
         points = self.candidates.points
-        types, type_of_atom = _distinct(points, [c for c in names_of(points) if c in self.levels])
+        types, type_of_atom = distinct(points, [c for c in names_of(points) if c in self.levels])
         return _region(points, type_of_atom, types, self.observed, self.observed_levels)
 
     @property
@@ -663,7 +715,7 @@ def _bounds(given: Bounds | float, what: str) -> Bounds:
     return low, high
 
 
-def _distinct(points: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, Index]:
+def distinct(points: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, Index]:
     """Distinct rows of some columns in order of appearance, and which of them each row is."""
     if not columns:
         return grid_frame({}), np.zeros(len(points), dtype=np.intp)
@@ -674,6 +726,6 @@ def _distinct(points: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, I
 
 def _unit_law(observed: Measure, unit_level: list[str]) -> tuple[Index, Array, Array]:
     """Which unit-level value each row has, the shares of those values, and each row's share within its value."""
-    _, value = _distinct(observed.points, unit_level)
+    _, value = distinct(observed.points, unit_level)
     prob = summed(value, observed.weights, int(value.max()) + 1)
     return value, prob, observed.weights / prob[value]

@@ -25,11 +25,13 @@ from optdesign.errors import (
     listed,
     nearest,
 )
+from optdesign.layouts import Crossed
 from optdesign.linalg import summed
 from optdesign.measures import Measure, names_of
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import interior
 from optdesign.optimize.certificate import Certificate, certify
+from optdesign.optimize.crossed import optimize_crossed
 from optdesign.optimize.problem import Problem, make_problem
 from optdesign.optimize.result import ExactDesign, OptimalDesign, Status
 from optdesign.optimize.rounding import round_design
@@ -69,7 +71,8 @@ def optimize(
 
     Minimises the criterion jointly over the number of units of each type and the total observations at every
     candidate point. The problem is convex (Cov⁻¹ is Loewner-concave in both), so the optimum is global and the
-    certificate bounds what any other admissible design could gain.
+    certificate bounds what any other admissible design could gain. For a crossed layout see
+    `optdesign.optimize.crossed.optimize_crossed`.
 
     Parameters
     ----------
@@ -128,9 +131,12 @@ def optimize(
     >>> round(best.design.groups[0].replicates, 3), best.certificate.efficiency_bound >= 0.999999
     (14.142, True)
     """
+    _check_covariates(model, space)
+    if isinstance(space.layout, Crossed):
+        _check_crossed_extras(limits, already, method)
+        return optimize_crossed(model, nominal, space, criterion, cost, budget, order, progress)
     check_order(model, order)
     _check_scope(model, space, order)
-    _check_covariates(model, space)
     already = (
         already
         if already is None or isinstance(already, Design)
@@ -172,6 +178,14 @@ def optimize(
     )
     _require_converged(best)
     return best
+
+
+def _check_crossed_extras(limits: object, already: object, method: str) -> None:
+    if limits or already is not None or method != "interior-point":
+        raise SpecificationError(
+            "limits=, already= and method= are for designs with one grouping factor or none; a crossed design has one "
+            "budget and one method."
+        )
 
 
 def _require_converged(best: OptimalDesign) -> None:

@@ -18,6 +18,7 @@ from optdesign.errors import InfeasibleBudgetError
 from optdesign.measures import beside
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.certificate import Certificate, floored
+from optdesign.optimize.crossed_problem import CrossedProblem
 from optdesign.optimize.problem import Problem
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Status(Enum):
 
     OPTIMAL = "optimal: no admissible design is better by more than one part in a million"
     TO_TOLERANCE = "optimal to the tolerance that its efficiency bound states"
+    LOCAL = "locally optimal: its certificate says among which designs no better one exists"
     STOPPED = "stopped by the user; its efficiency bound states how far it came"
 
     def __repr__(self) -> str:
@@ -113,7 +115,7 @@ class OptimalDesign:
         At which covariances are reported; they refer to the candidates, where they had no reference data of their own.
     criterion : Criterion
     budget : float
-    problem : Problem
+    problem : Problem or CrossedProblem
         What was asked, in numbers.
     """
 
@@ -128,7 +130,7 @@ class OptimalDesign:
     nominal: NominalValues
     criterion: Criterion
     budget: float
-    problem: Problem
+    problem: Problem | CrossedProblem
     rounding: Callable[[], ExactDesign]
 
     @cached_property

@@ -11,27 +11,30 @@ from optdesign.covariance.result import from_information
 from optdesign.criteria import Criterion
 from optdesign.designs import Design
 from optdesign.models import NominalValues
+from optdesign.optimize.crossed_problem import CrossedProblem
 from optdesign.optimize.problem import Problem, bound_criterion
 
+Asked = Problem | CrossedProblem
 
-def reported(problem: Problem, nominal: NominalValues, design: Design) -> AsymptoticCovariance:
+
+def reported(problem: Asked, nominal: NominalValues, design: Design) -> AsymptoticCovariance:
     """Covariance of the fixed effects of a design at some nominal values, with what has been run."""
     found = covariance(problem.model, nominal, design, problem.order)
-    if problem.run is None:
+    if not isinstance(problem, Problem) or problem.run is None:
         return found
     alone = replace(problem, nominals=(nominal,), already=None, basis=np.eye(len(found.names))).informations_of
     total = (alone(design) + alone(problem.run))[0]
     return from_information(total, {}, problem.order, found.names, found.aliases, found.estimate)
 
 
-def loss_at(problem: Problem, design: Design) -> float:
+def loss_at(problem: Asked, design: Design) -> float:
     """−log Φ of a design by the problem's order, from covariances whose quadrature has settled."""
     covariances = [reported(problem, nominal, design).matrix for nominal in problem.nominals]
     return problem.criterion.loss_at(covariances)
 
 
 def efficiency_at(
-    problem: Problem, best: Design, nominal: NominalValues, design: Design, criterion: Criterion | None = None
+    problem: Asked, best: Design, nominal: NominalValues, design: Design, criterion: Criterion | None = None
 ) -> float:
     """Φ(design)/Φ(best) at other nominal values, or by another criterion."""
     if criterion is not None:
