@@ -530,7 +530,8 @@ class DesignSpace:
     layout : Nested or None
         None for a model without random terms.
     candidates : Candidates, optional
-        Points that may be used; without any, only the numbers of units and observations are chosen.
+        Points that may be used; without any, only the numbers of units and observations are chosen. With
+        `Candidates.profiles` each unit follows one of the schedules, and only their numbers of units are chosen.
     observed : Measure, optional
         Law of covariates that are observed, not chosen: kept as it is, independent of what is chosen.
     levels : mapping from covariate to factor
@@ -538,7 +539,8 @@ class DesignSpace:
     counts : mapping from factor to (lowest, highest) or a fixed number
         Number of units of each factor in all; unbounded by default.
     replicates : (lowest, highest) or a fixed number
-        Observations per unit.
+        Observations per unit. With profiles a fixed number, by which every row of a schedule is repeated; once by
+        default.
     common_replicates : bool
         Whether all unit types must have the same number of observations.
     at_most : int, optional
@@ -575,6 +577,7 @@ class DesignSpace:
         if set(chosen) & set(observed):
             raise SpecificationError(f"{listed(set(chosen) & set(observed))} cannot be both chosen and observed.")
         check_levels(self.levels, self.layout, chosen + observed)
+        self._check_profiles()
         factors = self.layout.factors if self.layout else ()
         for factor in self.counts:
             if factor not in factors:
@@ -587,9 +590,39 @@ class DesignSpace:
             if not isinstance(constraint, Share):
                 raise SpecificationError(f"constraints must be a list of Share; got {constraint!r}.")
         _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
-        object.__setattr__(self, "levels", MappingProxyType(dict(self.levels)))
+        own = {self.candidates.by: factors[0]} if self.candidates.by is not None else {}
+        object.__setattr__(self, "levels", MappingProxyType({**self.levels, **own}))
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
         object.__setattr__(self, "constraints", tuple(self.constraints))
+
+    def _check_profiles(self) -> None:
+        """Profiles are schedules of the units of one factor, and fix all that happens within a unit."""
+        by = self.candidates.by
+        if by is None:
+            return
+        if self.layout is None or isinstance(self.layout, Crossed) or len(self.layout.factors) > 1:
+            raise SpecificationError(
+                f"profiles are schedules of the units of one factor, Nested('factor'); the layout is {self.layout!r}. "
+                "Parts of a unit are in the model alone, as in (1 | cluster:period)."
+            )
+        if self.at_most is not None or self.common_replicates:
+            raise SpecificationError("profiles fix what happens within a unit: leave out at_most and common_replicates.")
+        own = [c for c in names_of(self.candidates.points) if c in self.levels and c != by]
+        if len(_distinct(self.candidates.points, [by, *own])[0]) > self.candidates.points[by].nunique():
+            raise SpecificationError(f"{listed(own)} must be constant within each profile, by the levels given.")
+        _ = self.times_each_row
+
+    @property
+    def times_each_row(self) -> float:
+        """How often every row of a profile is observed in a unit."""
+        if self.replicates == (1.0, np.inf):
+            return 1.0
+        low, high = self.replicate_bounds
+        if low != high:
+            raise SpecificationError(
+                f"with profiles, replicates is how often every row is observed, a fixed number; got {self.replicates!r}."
+            )
+        return low
 
     @cached_property
     def replicate_bounds(self) -> Bounds:

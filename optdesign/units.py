@@ -104,6 +104,37 @@ def nested_points(
     return LabelledPoints(frame, observations, MappingProxyType(labels), chosen)
 
 
+def with_cells(points: LabelledPoints, factors: Iterable[str]) -> LabelledPoints:
+    """The points with the units of factors such as ``"cluster:period"`` added.
+
+    They are the parts of the innermost unit, a cluster, in which a covariate that is set, the period, has one value.
+
+    Raises
+    ------
+    SpecificationError
+        For a covariate that is drawn, and for parts that do not lie within those of the factor before.
+    """
+    labels = dict(points.labels)
+    plain = [factor for factor in labels if ":" not in factor]
+    for factor in factors:
+        first, *columns = factor.split(":")
+        if factor in labels or not plain or first != plain[-1] or not set(columns) <= set(points.frame):
+            continue
+        above = labels[list(labels)[-1]]
+        level, number = kinds([labels[first].level, *(points.frame[c] for c in columns)], len(points.frame))
+        set_rows = [labels[first].level, points.chosen]
+        drawn = kinds([*set_rows, level], len(level))[1] > kinds(set_rows, len(level))[1]
+        if drawn or kinds([level, above.level], len(level))[1] > number:
+            raise SpecificationError(
+                f"the units of '{factor}' must be parts of those of '{list(labels)[-1]}', by covariates that are set, "
+                "not drawn."
+            )
+        count = np.zeros(number)
+        count[level] = labels[first].count[labels[first].level]
+        labels[factor] = Labels(level, count)
+    return LabelledPoints(points.frame, points.observations, MappingProxyType(labels), points.chosen)
+
+
 @dataclass(frozen=True, eq=False)
 class Crossing:
     """Which cells of a crossed layout are observed.

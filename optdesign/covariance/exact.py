@@ -76,6 +76,12 @@ def exact_covariance(
     return whole if parameters == "all" else _head(whole, len(rows.names))
 
 
+def information_by_kind(model: MixedModel, nominal: NominalValues, rows: LabelledRows, seed: int) -> Array:
+    """Information on (β, vech Σ) from the units of each kind on their own, shape (kinds, p + v, p + v)."""
+    check_interior(rows)
+    return np.array([_information(model, nominal, [unit], seed)[0] for unit in _units(rows)])
+
+
 def affordable(rows: LabelledRows) -> bool:
     """Whether exact information exists for a design of one grouping factor and is a matter of seconds."""
     try:
