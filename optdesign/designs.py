@@ -25,6 +25,7 @@ from optdesign.units import (
     crossing_of,
     nested_points,
     stacked,
+    with_cells,
     without_units,
 )
 
@@ -337,9 +338,9 @@ class Design:
 
     def spend(self, cost: Cost) -> float:
         """Price of the design."""
-        points = self.points
+        points = with_cells(self.points, cost.units)
         units = 0.0
-        for factor in self.layout.factors if self.layout else ():
+        for factor in points.labels:
             prices = cost.of_units(factor, points.frame)
             units += _total(points.labels[factor], prices, f"cost: units['{factor}']")
         cells = cost.cell * self.crossing.cells if self.crossing else 0.0
@@ -606,7 +607,9 @@ class DesignSpace:
                 "Parts of a unit are in the model alone, as in (1 | cluster:period)."
             )
         if self.at_most is not None or self.common_replicates:
-            raise SpecificationError("profiles fix what happens within a unit: leave out at_most and common_replicates.")
+            raise SpecificationError(
+                "profiles fix what happens within a unit: leave out at_most and common_replicates."
+            )
         own = [c for c in names_of(self.candidates.points) if c in self.levels and c != by]
         if len(_distinct(self.candidates.points, [by, *own])[0]) > self.candidates.points[by].nunique():
             raise SpecificationError(f"{listed(own)} must be constant within each profile, by the levels given.")
@@ -620,7 +623,7 @@ class DesignSpace:
         low, high = self.replicate_bounds
         if low != high:
             raise SpecificationError(
-                f"with profiles, replicates is how often every row is observed, a fixed number; got {self.replicates!r}."
+                f"with profiles, replicates is how often each row is observed, one number; got {self.replicates!r}."
             )
         return low
 

@@ -61,7 +61,9 @@ def _sizes(space: DesignSpace) -> tuple[int, int]:
     """Fewest and most observations of a unit."""
     low, high = space.replicate_bounds
     if space.layout is None or len(space.layout.factors) > 1 or space.candidates.by is not None:
-        raise SpecificationError("schedules are listed for free candidates in a layout of one factor, Nested('factor').")
+        raise SpecificationError(
+            "schedules are listed for free candidates in a layout of one factor, Nested('factor')."
+        )
     if space.at_most is not None:
         high = min(high, space.at_most * float(np.bincount(space.region.type_of_atom).max()))
     if np.isinf(high) or "schedule" in space.candidates.points:

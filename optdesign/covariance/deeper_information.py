@@ -29,7 +29,7 @@ import scipy.sparse.linalg
 from scipy import sparse
 
 from optdesign.covariance.labelled import LabelledRows
-from optdesign.linalg import symmetric
+from optdesign.linalg import summed, symmetric
 from optdesign.masses import Masses
 from optdesign.quadrature import normal_rule
 
@@ -117,9 +117,7 @@ class DeeperInformation:
         terms = tuple(replace(term, Z=term.Z[kept], block=term.block[kept]) for term in self.terms)
         outer = (self.outer[0][kept], self.outer[1])
         atom, weight = position[self.atom[kept]], self.weight[kept]
-        return replace(
-            self, X=self.X[kept], terms=terms, weight=weight, atom=atom, outer=outer, n_atoms=len(atoms)
-        )
+        return replace(self, X=self.X[kept], terms=terms, weight=weight, atom=atom, outer=outer, n_atoms=len(atoms))
 
     @cached_property
     def loading(self) -> sparse.csr_array:
@@ -153,7 +151,7 @@ class DeeperInformation:
         total = np.zeros(len(self.X))
         for node, weight in enumerate(self.weight.T):
             total += weight * (self.residuals(theta, direction, node)[:, 0] ** 2).sum(axis=1)
-        return np.bincount(self.atom, weights=total, minlength=self.n_atoms)
+        return summed(self.atom, total, self.n_atoms)
 
 
 @dataclass(frozen=True, eq=False)

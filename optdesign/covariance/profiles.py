@@ -171,9 +171,7 @@ def settled_information(compute: Callable[[int], Array], rungs: Sequence[int]) -
     return last
 
 
-def _components(
-    model: MixedModel, nominal: NominalValues, masses: Masses, rows: LabelledRows
-) -> Array:
+def _components(model: MixedModel, nominal: NominalValues, masses: Masses, rows: LabelledRows) -> Array:
     """Information on vech Σ of every factor and the dispersion, by profile."""
     if model.is_gaussian and rows.terms:
         outer = masses.points.labels[next(iter(masses.points.labels))]
