@@ -23,6 +23,7 @@ from optdesign.units import (
     NestedGroup,
     crossed_points,
     crossing_of,
+    kinds,
     nested_points,
     stacked,
     with_cells,
@@ -146,7 +147,11 @@ class Group:
         Values of the unit-level covariates.
     counts : mapping from factor to number
         In a nested layout of several factors, units of each inner factor per unit of the factor before it;
-        replicates are then per innermost unit.
+        replicates are then per innermost unit, on average.
+    laws : mapping from inner factor to Measure
+        Law of the factor's chosen covariates, and of those above it within the group, over its units; that over
+        observations, which `measure` gives, by default. The two differ where units of some kinds hold more
+        observations than others.
     """
 
     count: float
@@ -154,6 +159,7 @@ class Group:
     measure: Measure = field(default_factory=Measure.grid)
     at: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, float] = field(default_factory=dict)
+    laws: Mapping[str, Measure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         inner = {f"counts['{factor}']": number for factor, number in self.counts.items()}
@@ -164,7 +170,30 @@ class Group:
         if shared:
             raise SpecificationError(f"{listed(shared)} are given both within and between units of one group.")
         object.__setattr__(self, "at", MappingProxyType(dict(self.at)))
+        for factor, law in self.laws.items():
+            if factor not in self.counts or not set(law.points) <= set(self.measure.points):
+                raise SpecificationError(
+                    f"laws['{factor}'] must be a law of covariates of the measure, {listed(self.measure.points)}, over "
+                    f"units of one of {listed(self.counts)}."
+                )
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
+        object.__setattr__(self, "laws", MappingProxyType(dict(self.laws)))
+
+    def unit_shares(self, factor: str) -> Array:
+        """Share of the units of an inner factor that each point of the measure stands for, shape (points,)."""
+        law, weights = self.laws.get(factor), self.measure.weights
+        if law is None:
+            return weights
+        names = names_of(law.points)
+        kind, number = kinds([self.measure.points[c] for c in names], len(weights))
+        first = self.measure.points.iloc[np.unique(kind, return_index=True)[1]]
+        shares = first[names].merge(law.points.assign(share=law.weights), how="left", on=names)["share"].to_numpy()
+        if len(law.weights) != number or np.isnan(shares).any():
+            raise SpecificationError(
+                f"laws['{factor}'] must give a share to each of the {number} combinations of {listed(names)} in the "
+                f"measure, and to no other; it has {len(law.weights)}."
+            )
+        return np.asarray(shares[kind] * weights / summed(kind, weights, number)[kind])
 
     @property
     def law(self) -> Measure:
@@ -320,7 +349,16 @@ class Design:
             joint, replicates = self.groups[0].law * law, self.groups[0].replicates
             return crossed_points(self.layout, joint, self.counts, replicates, self.crossing, self.levels, drawn)
         outer = dict.fromkeys(self.groups[0].at, self.layout.factors[0])
-        groups = [NestedGroup(g.law * law, _units_of(g, self.layout), g.observations) for g in self.groups]
+        inner = self.layout.factors[1:]
+        groups = [
+            NestedGroup(
+                g.law * law,
+                _units_of(g, self.layout),
+                g.observations,
+                {factor: np.outer(g.unit_shares(factor), law.weights).ravel() for factor in inner},
+            )
+            for g in self.groups
+        ]
         return nested_points(self.layout.factors, groups, {**self.levels, **outer}, drawn)
 
     @cached_property

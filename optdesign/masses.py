@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.costs import Cost
-from optdesign.designs import DesignSpace, varies_within
+from optdesign.designs import Design, DesignSpace, Group, varies_within
 from optdesign.errors import SpecificationError
 from optdesign.linalg import summed
-from optdesign.measures import names_of
+from optdesign.measures import Measure, names_of
 from optdesign.units import LabelledPoints, Labels, kinds, with_cells
 
 Array = npt.NDArray[np.float64]
@@ -39,7 +39,7 @@ class Masses:
         The atom that each row's observations are a share of.
     start : mapping from factor of the layout to int
         Position of its first unit count.
-    n_types : int
+    n_units : int
         Number of unit counts, over all factors.
     """
 
@@ -47,7 +47,7 @@ class Masses:
     unit: Mapping[str, Index]
     atom: Index
     start: Mapping[str, int]
-    n_types: int
+    n_units: int
 
     @property
     def n_atoms(self) -> int:
@@ -58,6 +58,10 @@ class Masses:
         """Position, among the unit counts, of each row's kind of unit, shape (rows,)."""
         return np.asarray(self.unit[factor][self.points.labels[factor].level])
 
+    def kind_of_atom(self, factor: str) -> Index:
+        """Position, among the unit counts, of each atom's kind of unit, shape (A,)."""
+        return _first(self.kind_of_row(factor), self.atom, self.n_atoms)
+
     @property
     def outer(self) -> Index:
         """Kind of outermost unit of each row, shape (rows,)."""
@@ -65,7 +69,7 @@ class Masses:
 
     def unit_prices(self, cost: Cost) -> Array:
         """Price of one unit of each kind, those of its parts such as ``"cluster:period"`` included, shape (T,)."""
-        total = np.zeros(self.n_types)
+        total = np.zeros(self.n_units)
         for factor in self.points.labels:
             each = cost.of_units(factor, self.points.frame)
             total += self.unit_mean(factor, each, f"cost: units['{factor}']")
@@ -85,7 +89,44 @@ class Masses:
         np.maximum.at(high, labels.level, values)
         if (high - low > 1e-9 * np.maximum(1.0, np.abs(high))).any():
             raise SpecificationError(varies_within(what))
-        return summed(self.unit[factor], labels.count * low, self.n_types)
+        return summed(self.unit[factor], labels.count * low, self.n_units)
+
+
+def design_of(space: DesignSpace, masses: Masses, counts: Array, totals: Array) -> Design:
+    """The design of a nested space that some masses make.
+
+    Parameters
+    ----------
+    counts : array, shape (U,)
+        Of every factor's kinds of unit.
+    totals : array, shape (A,)
+        Observations at each atom; atoms whose units are not there are left out.
+    """
+    assert space.layout is not None  # masses count units
+    first, *inner = space.layout.factors
+    points = space.candidates.points
+    kind = {factor: masses.kind_of_atom(factor) for factor in space.layout.factors}
+    used = (totals > 0) & np.all([counts[k] > 0 for k in kind.values()], axis=0)
+    chosen = {c: f for c, f in space.levels.items() if c in points}
+    outer = [c for c, f in chosen.items() if f == first]
+    groups = []
+    for unit_type in np.unique(kind[first][used]):
+        at = np.flatnonzero(used & (kind[first] == unit_type))
+        within = points.iloc[at]
+        measure = Measure.from_frame(within.drop(columns=outer), totals[at])
+        units, number, laws = float(counts[unit_type]), float(counts[unit_type]), {}
+        per_unit: dict[str, float] = {}
+        for depth, factor in enumerate(inner, start=1):
+            each, where = np.unique(kind[factor][at], return_index=True)
+            per_unit[factor] = float(counts[each].sum()) / units
+            units = float(counts[each].sum())
+            names = [c for c, f in chosen.items() if f in inner[:depth]]
+            if names:
+                laws[factor] = Measure.from_frame(within[names].iloc[where], counts[each])
+        values = {str(name): within[name].iloc[0] for name in outer}
+        groups.append(Group(number, float(totals[at].sum()) / units, measure, values, per_unit, laws))
+    levels = {c: f for c, f in space.levels.items() if c not in outer}
+    return Design(space.layout, groups, observed=space.observed, levels=levels)
 
 
 def masses_of(space: DesignSpace, cells: Iterable[str] = ()) -> Masses:

@@ -67,11 +67,15 @@ class LabelledPoints:
 
 @dataclass(frozen=True, eq=False)
 class NestedGroup:
-    """Outermost units of one group: how many units of each factor they hold, and the law of all their covariates."""
+    """Outermost units of one group: how many units of each factor they hold, and the law of all their covariates.
+
+    `shares` are the shares of each inner factor's units that the law's points stand for.
+    """
 
     law: Measure
     counts: Mapping[str, float]
     observations: float
+    shares: Mapping[str, Array]
 
 
 def kinds(columns: Sequence[Index | pd.Series], rows: int) -> tuple[Index, int]:
@@ -98,7 +102,8 @@ def nested_points(
         own = [c for c in names_of(frame) if levels.get(c) in factors[: depth + 1]]
         level, number = kinds([group, *(frame[c] for c in own)], len(frame))
         units = np.array([float(g.counts[factor]) for g in groups])
-        labels[factor] = Labels(level, summed(level, share * units[group], number))
+        own_share = np.concatenate([g.shares.get(factor, g.law.weights) for g in groups])
+        labels[factor] = Labels(level, summed(level, own_share * units[group], number))
     observations = share * np.array([g.observations for g in groups])[group]
     chosen, _ = kinds([group, *(frame[c] for c in names_of(frame) if c not in drawn)], len(frame))
     return LabelledPoints(frame, observations, MappingProxyType(labels), chosen)

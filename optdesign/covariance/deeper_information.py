@@ -92,7 +92,7 @@ class DeeperInformation:
         Position, among the counts, of that mass.
     outer : tuple of integer arrays, shapes (R,) and (n,)
         Kind of outermost unit of each row and of each random coefficient.
-    n_types, n_atoms : int
+    n_units, n_atoms : int
         Numbers of counts and of atoms.
     n_outer : int
         Number of kinds of outermost unit.
@@ -105,9 +105,19 @@ class DeeperInformation:
     penalty: Array
     unit: Index
     outer: tuple[Index, Index]
-    n_types: int
+    n_units: int
     n_atoms: int
     n_outer: int
+
+    @property
+    def regressors(self) -> tuple[Array, Index]:
+        """Columns of fixed and random effects at each row, and the atom of each."""
+        return np.hstack([self.X, *(term.Z for term in self.terms)]), self.atom
+
+    @property
+    def whole(self) -> DeeperInformation:
+        """The function on all atoms."""
+        return self
 
     def restricted(self, atoms: Index) -> DeeperInformation:
         """The same function on some atoms only, the others held at zero."""
@@ -146,11 +156,11 @@ class DeeperInformation:
             result = result - term.fitted(pulled, node)
         return result
 
-    def sensitivities(self, theta: Array, direction: Array) -> Array:
-        """ψ of every atom, Σ c ‖Uᵀe‖², from random coefficients Θ found on a subset, shape (A,)."""
+    def sensitivities(self, point: DeeperPoint, direction: Array) -> Array:
+        """ψ of every atom, Σ c ‖Uᵀe‖², from the random coefficients Θ found on a subset, shape (A,)."""
         total = np.zeros(len(self.X))
         for node, weight in enumerate(self.weight.T):
-            total += weight * (self.residuals(theta, direction, node)[:, 0] ** 2).sum(axis=1)
+            total += weight * (self.residuals(point.theta, direction, node)[:, 0] ** 2).sum(axis=1)
         return summed(self.atom, total, self.n_atoms)
 
 
@@ -190,7 +200,7 @@ class DeeperPoint:
     def unit_gradients(self) -> Array:
         """∂M/∂m for the count of each kind of unit, shape (T, p, p)."""
         form = self.form
-        return _squares(np.sqrt(form.penalty)[:, None] * self.theta, form.unit, form.n_types)
+        return _squares(np.sqrt(form.penalty)[:, None] * self.theta, form.unit, form.n_units)
 
     def atom_gradients(self) -> Array:
         """∂M/∂μ for each atom, shape (A, p, p)."""
@@ -202,7 +212,7 @@ class DeeperPoint:
 
     def curvature(self, direction: Array) -> Array:
         """−½ ∂²tr(UᵀMU)/∂z∂zᵀ over the masses (counts, then atoms), positive semi-definite."""
-        size = self.form.n_types + self.form.n_atoms
+        size = self.form.n_units + self.form.n_atoms
         total = np.zeros((size, size))
         if self.solver is None:
             return total
@@ -216,7 +226,7 @@ class DeeperPoint:
         """S_i of every mass along one direction, shape (n, T + A)."""
         form = self.form
         own, every = np.arange(len(pulled)), np.arange(form.weight.size)
-        units = sparse.csr_array((-form.penalty * pulled, (own, form.unit)), shape=(len(own), form.n_types))
+        units = sparse.csr_array((-form.penalty * pulled, (own, form.unit)), shape=(len(own), form.n_units))
         square = (form.weight * residual).ravel()
         atom = np.repeat(form.atom, form.weight.shape[1])
         atoms = form.loading.T @ sparse.csr_array((square, (every, atom)), shape=(len(every), form.n_atoms))
@@ -263,7 +273,7 @@ def deeper_information(rows: LabelledRows, masses: Masses, nodes: int) -> Deeper
         np.concatenate(penalty),
         np.concatenate(unit),
         (masses.outer, np.concatenate(outer)),
-        masses.n_types,
+        masses.n_units,
         int(masses.atom.max()) + 1,
         int(masses.outer.max()) + 1,
     )

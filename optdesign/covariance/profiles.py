@@ -146,7 +146,7 @@ def _fixed(
     model: MixedModel, nominal: NominalValues, space: DesignSpace, masses: Masses, rows: LabelledRows, order: str
 ) -> Array:
     """Information on the fixed effects, by profile."""
-    ones = np.ones(masses.n_types), np.ones(masses.n_atoms)
+    ones = np.ones(masses.n_units), np.ones(masses.n_atoms)
     effects = 0 if model.is_gaussian else sum(len(term.standardised().sigma) for term in rows.terms)
     if order == "leading" or (order == "two-term" and not model.is_gaussian):
         totals = space.times_each_row * ones[1]
@@ -177,8 +177,8 @@ def _components(model: MixedModel, nominal: NominalValues, masses: Masses, rows:
         outer = masses.points.labels[next(iter(masses.points.labels))]
         each = [count * component_information(rows_of_kind(rows, outer, k)) for k, count in enumerate(outer.count)]
         return _by_profile(np.array(each), masses)
-    observations = summed(masses.outer, rows.observations, masses.n_types)
-    found = np.zeros((masses.n_types, 0, 0))
+    observations = summed(masses.outer, rows.observations, masses.n_units)
+    found = np.zeros((masses.n_units, 0, 0))
     if rows.terms:
         (term,) = rows.terms
         rungs = ladder(len(term.standardised().sigma))
@@ -192,7 +192,7 @@ def _components(model: MixedModel, nominal: NominalValues, masses: Masses, rows:
 def _by_profile(each: Array, masses: Masses) -> Array:
     """Sums over the kinds of outermost unit that each profile's observed covariates make of it."""
     unit = masses.unit[next(iter(masses.unit))]
-    total = np.zeros((masses.n_types, *each.shape[1:]))
+    total = np.zeros((masses.n_units, *each.shape[1:]))
     np.add.at(total, unit, each)
     return total
 

@@ -8,7 +8,7 @@ from optdesign.covariance.deeper_information import deeper_information
 from optdesign.covariance.encoded import encode
 from optdesign.covariance.labelled import labelled_rows
 from optdesign.covariance.nested import information_of
-from optdesign.masses import masses_of
+from optdesign.masses import design_of, masses_of
 from tests.oracles import clean, loewner_gap, relative_difference
 
 CANDIDATES = od.Candidates.grid(arm=[0, 1], method=[0, 1], x=[-1.0, 0.5, 2.0])
@@ -38,7 +38,7 @@ def form_of(case, family="gaussian", nodes=1, chosen=None):
 
 def random_masses(form, seed):
     draw = np.random.default_rng(seed)
-    return draw.uniform(0.5, 3.0, form.n_types), draw.uniform(0.5, 4.0, form.n_atoms)
+    return draw.uniform(0.5, 3.0, form.n_units), draw.uniform(0.5, 4.0, form.n_atoms)
 
 
 def as_design(classes, per_class, schools=(7.0, 5.0)):
@@ -57,6 +57,19 @@ def test_gaussian_is_generalised_least_squares(case):
     exact = od.covariance(od.MixedModel(case[0]), od.NominalValues(BETA, case[1]), design, "exact")
     found = np.linalg.inv(form_of(case).at(counts, totals).information)
     assert relative_difference(found, exact.matrix) < 1e-10
+
+
+def test_masses_make_a_design_with_classes_of_unequal_size():
+    form, masses = form_of(SLOPES), masses_of(space())
+    counts, totals = random_masses(form, 9)
+    design = design_of(space(), masses, counts, totals)
+    exact = od.covariance(od.MixedModel(SLOPES[0]), od.NominalValues(BETA, SLOPES[1]), design, "exact")
+    assert relative_difference(np.linalg.inv(form.at(counts, totals).information), exact.matrix) < 1e-10
+    cost = od.Cost(units={"school": "10 + arm", "class": "2 + method"}, observation="1 + x**2")
+    prices = (
+        masses.unit_prices(cost) @ counts + space().region.atom_mean(cost.of_observations(CANDIDATES.points)) @ totals
+    )
+    assert design.spend(cost) == pytest.approx(prices, abs=1e-5)
 
 
 @pytest.mark.parametrize("family", ["gaussian", "poisson", "bernoulli"])
@@ -94,7 +107,7 @@ def test_gradients_and_curvature_are_derivatives(case, family, nodes):
     form = form_of(case, family, nodes)
     z = np.concatenate(random_masses(form, 3))
     U = np.random.default_rng(4).standard_normal((len(BETA), 2))
-    types = form.n_types
+    types = form.n_units
 
     def at(masses):
         return form.at(masses[:types], masses[types:])
@@ -121,7 +134,7 @@ def test_information_is_jointly_concave(case, family, nodes):
     form = form_of(case, family, nodes)
     draw = np.random.default_rng(6)
     for _ in range(20):
-        first, second = ((draw.lognormal(0, 2, form.n_types), draw.lognormal(0, 2, form.n_atoms)) for _ in range(2))
+        first, second = ((draw.lognormal(0, 2, form.n_units), draw.lognormal(0, 2, form.n_atoms)) for _ in range(2))
         middle = form.at(*((a + b) / 2 for a, b in zip(first, second, strict=True))).information
         ends = 0.5 * (form.at(*first).information + form.at(*second).information)
         assert loewner_gap(middle, ends) > -1e-9
@@ -136,7 +149,7 @@ def test_a_subset_of_the_atoms_is_the_same_function():
     assert relative_difference(part.information, whole.information) < 1e-12
     U = np.random.default_rng(8).standard_normal((len(BETA), 3))
     expected = np.einsum("ik,nij,jk->n", U, whole.atom_gradients(), U)
-    np.testing.assert_allclose(form.sensitivities(part.theta, U), expected, rtol=1e-9)
+    np.testing.assert_allclose(form.sensitivities(part, U), expected, rtol=1e-9)
     np.testing.assert_allclose(part.atom_gradients(), whole.atom_gradients()[kept], rtol=1e-9, atol=1e-12)
 
 
