@@ -164,6 +164,16 @@ def masses_of(space: DesignSpace, cells: Iterable[str] = ()) -> Masses:
     return Masses(points, MappingProxyType(unit), region.atom, MappingProxyType(start), total)
 
 
+def masses_at(design: Design, cells: Iterable[str] = ()) -> Masses:
+    """The masses of a nested design, all of them one: each kind of unit and each point is a mass of its own."""
+    points = with_cells(design.points, cells)
+    unit, start, total = {}, {}, 0
+    for factor, labels in points.labels.items():
+        unit[factor], start[factor] = total + np.arange(len(labels.count)), total
+        total += len(labels.count)
+    return Masses(points, MappingProxyType(unit), np.arange(len(points.observations)), MappingProxyType(start), total)
+
+
 def _first(values: Index, index: Index, size: int) -> Index:
     """Value of each index, which all its rows share."""
     result = np.zeros(size, dtype=np.intp)
