@@ -67,6 +67,11 @@ class Masses:
         """Kind of outermost unit of each row, shape (rows,)."""
         return self.kind_of_row(next(iter(self.points.labels)))
 
+    @property
+    def n_outer(self) -> int:
+        """Number of kinds of outermost unit."""
+        return int(self.outer.max()) + 1
+
     def unit_prices(self, cost: Cost) -> Array:
         """Price of one unit of each kind, those of its parts such as ``"cluster:period"`` included, shape (T,)."""
         total = np.zeros(self.n_units)

@@ -274,8 +274,8 @@ def deeper_information(rows: LabelledRows, masses: Masses, nodes: int) -> Deeper
         np.concatenate(unit),
         (masses.outer, np.concatenate(outer)),
         masses.n_units,
-        int(masses.atom.max()) + 1,
-        int(masses.outer.max()) + 1,
+        masses.n_atoms,
+        masses.n_outer,
     )
 
 

@@ -17,17 +17,19 @@ import numpy.typing as npt
 
 from optdesign.covariance.components import averaged_component_information, check_interior
 from optdesign.covariance.deeper_information import deeper_information
-from optdesign.covariance.encoded import encode
+from optdesign.covariance.encoded import encode, fixed_columns
 from optdesign.covariance.exact import information_by_kind
 from optdesign.covariance.gls import component_information
 from optdesign.covariance.labelled import LabelledRows, labelled_rows, rows_of_kind
 from optdesign.covariance.nested import information_of
-from optdesign.designs import DesignSpace
+from optdesign.covariance.result import component_names
+from optdesign.designs import Design, DesignSpace, Region
 from optdesign.errors import SpecificationError, listed
-from optdesign.linalg import summed
-from optdesign.masses import Masses, masses_of
+from optdesign.linalg import psd_root, summed, vech_pairs
+from optdesign.masses import Masses, masses_at, masses_of
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import ladder
+from optdesign.units import Labels
 
 Array = npt.NDArray[np.float64]
 
@@ -97,27 +99,103 @@ def profile_information(
             [0.333333, 0.666667]]])
     """
     nominal = nominal.referring_to(space.region.frame)
-    masses = masses_of(space, model.factors)
-    rows = _of_units(labelled_rows(model, nominal, masses.points), space.times_each_row)
+    units = Units.of_profiles(model, space)
+    effects = 0 if model.is_gaussian else random_effects(model, nominal)
+    names, aliases, estimate = parameters_of(model, nominal, parameters)
+    matrices = settled_information(
+        lambda nodes: unit_information(model, nominal, units, order, parameters, nodes, seed), ladder(effects)
+    )
+    return ProfileInformation(names, aliases, estimate, matrices)
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Outermost units by kind, as masses: of fixed schedules, or of a design.
+
+    Attributes
+    ----------
+    masses : Masses
+    counts, totals : arrays
+        Units of each kind, and observations at each atom.
+    region : Region
+        The same rows, for the orders that one grouping factor alone has.
+    types, atoms : arrays
+        Units of each type of the region, and observations at each of its atoms.
+    """
+
+    masses: Masses
+    counts: Array
+    totals: Array
+    region: Region
+    types: Array
+    atoms: Array
+
+    @classmethod
+    def of_profiles(cls, model: MixedModel, space: DesignSpace) -> Units:
+        """One unit on each schedule of a space of profiles."""
+        masses = masses_of(space, model.factors)
+        one, times = np.ones(masses.n_units), np.full(masses.n_atoms, space.times_each_row)
+        return cls(masses, one, times, space.region, one, times)
+
+    @classmethod
+    def of_design(cls, model: MixedModel, design: Design) -> Units:
+        """The units of a design, those of each group together."""
+        masses = masses_at(design, model.factors)
+        return cls(masses, np.ones(masses.n_units), np.ones(masses.n_atoms), design.region, *design.masses)
+
+    def counted(self, rows: LabelledRows) -> LabelledRows:
+        """Labelled rows of the masses with numbers in place of shares."""
+        terms = [replace(t, count=t.count * self.counts[self.masses.unit[t.factor]]) for t in rows.terms]
+        return replace(rows, observations=rows.observations * self.totals[self.masses.atom], terms=tuple(terms))
+
+    @property
+    def outer(self) -> Labels:
+        """Kinds of outermost unit, with their numbers."""
+        factor, labels = next(iter(self.masses.points.labels.items()))
+        return Labels(labels.level, labels.count * self.counts[self.masses.unit[factor]])
+
+
+def design_information(
+    model: MixedModel, nominal: NominalValues, design: Design, order: str, parameters: str, nodes: int, seed: int = 0
+) -> Array:
+    """Information of a nested design, shape (p, p), as the sum over its units."""
+    units = Units.of_design(model, design)
+    return np.asarray(unit_information(model, nominal, units, order, parameters, nodes, seed).sum(axis=0))
+
+
+def parameters_of(
+    model: MixedModel, nominal: NominalValues, parameters: str
+) -> tuple[tuple[str, ...], Mapping[str, str], Array]:
+    """Names, aliases and nominal values of the parameters, for nominal values with reference data."""
+    assert nominal.reference is not None  # the levels of categorical covariates are known
+    encoding, _ = fixed_columns(model, nominal, nominal.reference)
+    names, estimate = encoding.fixed_names, nominal.beta_vector(encoding)
+    if parameters == "all":
+        for factor in sorted(model.factors, key=lambda factor: ":" in factor):
+            own = encoding.random_names(factor)
+            names = (*names, *component_names(factor, own))
+            estimate = np.append(estimate, nominal.matrix(factor, own)[vech_pairs(len(own))])
+        if model.distribution.dispersion_variance is not None:
+            names, estimate = (*names, "dispersion"), np.append(estimate, nominal.dispersion)
+    return names, encoding.aliases, estimate
+
+
+def random_effects(model: MixedModel, nominal: NominalValues) -> int:
+    """Number of random effects that vary, over all factors."""
+    given = [nominal.covariance[factor] for factor in model.factors if factor in nominal.covariance]
+    return sum(psd_root(np.asarray(matrix)).shape[1] for matrix in given)
+
+
+def unit_information(
+    model: MixedModel, nominal: NominalValues, units: Units, order: str, parameters: str, nodes: int, seed: int = 0
+) -> Array:
+    """Information of the units of each kind of outermost unit, shape (kinds, p, p), with some quadrature nodes."""
+    rows = labelled_rows(model, nominal, units.masses.points)
     _check(model, rows, order, parameters)
-    names, estimate = rows.names, rows.beta
     if order == "exact" and not model.is_gaussian and rows.terms:
-        (term,) = rows.terms
-        found = _by_profile(information_by_kind(model, nominal, rows, seed), masses)
-        names, estimate = (*names, *term.component_names), np.concatenate([estimate, term.components])
-    else:
-        found = _fixed(model, nominal, space, masses, rows, order)
-        if parameters == "all":
-            names = (*names, *(name for term in rows.terms for name in term.component_names))
-            estimate = np.concatenate([estimate, *(term.components for term in rows.terms)])
-            found = _block_diagonal(found, _components(model, nominal, masses, rows))
-    if parameters == "all" and model.distribution.dispersion_variance is not None:
-        names, estimate = (*names, "dispersion"), np.append(estimate, nominal.dispersion)
-    return ProfileInformation(names, rows.aliases, estimate, found)
-
-
-def _of_units(rows: LabelledRows, times: float) -> LabelledRows:
-    return replace(rows, observations=times * rows.observations)
+        return _by_kind(information_by_kind(model, nominal, units.counted(rows), seed), units.masses)
+    found = _fixed(model, nominal, units, rows, order, nodes)
+    return _block_diagonal(found, _components(model, nominal, units, rows, nodes)) if parameters == "all" else found
 
 
 def _check(model: MixedModel, rows: LabelledRows, order: str, parameters: str) -> None:
@@ -143,20 +221,13 @@ def _check(model: MixedModel, rows: LabelledRows, order: str, parameters: str) -
 
 
 def _fixed(
-    model: MixedModel, nominal: NominalValues, space: DesignSpace, masses: Masses, rows: LabelledRows, order: str
+    model: MixedModel, nominal: NominalValues, units: Units, rows: LabelledRows, order: str, nodes: int
 ) -> Array:
-    """Information on the fixed effects, by profile."""
-    ones = np.ones(masses.n_units), np.ones(masses.n_atoms)
-    effects = 0 if model.is_gaussian else sum(len(term.standardised().sigma) for term in rows.terms)
+    """Information on the fixed effects, by kind of outermost unit."""
     if order == "leading" or (order == "two-term" and not model.is_gaussian):
-        totals = space.times_each_row * ones[1]
-
-        def compute(nodes: int) -> Array:
-            encoded = encode(model, nominal, space.region, nodes)
-            return information_of(encoded, order).whole.at(ones[0], totals).by_type
-
-        return settled_information(compute, ladder(effects))
-    return settled_information(lambda nodes: deeper_information(rows, masses, nodes).at(*ones).by_type, ladder(effects))
+        encoded = encode(model, nominal, units.region, nodes)
+        return information_of(encoded, order).whole.at(units.types, units.atoms).by_type
+    return deeper_information(rows, units.masses, nodes).at(units.counts, units.totals).by_type
 
 
 def settled_information(compute: Callable[[int], Array], rungs: Sequence[int]) -> Array:
@@ -171,29 +242,27 @@ def settled_information(compute: Callable[[int], Array], rungs: Sequence[int]) -
     return last
 
 
-def _components(model: MixedModel, nominal: NominalValues, masses: Masses, rows: LabelledRows) -> Array:
-    """Information on vech Σ of every factor and the dispersion, by profile."""
+def _components(model: MixedModel, nominal: NominalValues, units: Units, rows: LabelledRows, nodes: int) -> Array:
+    """Information on vech Σ of every factor and the dispersion, by kind of outermost unit."""
+    masses, rows = units.masses, units.counted(rows)
     if model.is_gaussian and rows.terms:
-        outer = masses.points.labels[next(iter(masses.points.labels))]
+        outer = units.outer
         each = [count * component_information(rows_of_kind(rows, outer, k)) for k, count in enumerate(outer.count)]
-        return _by_profile(np.array(each), masses)
-    observations = summed(masses.outer, rows.observations, masses.n_units)
-    found = np.zeros((masses.n_units, 0, 0))
+        return _by_kind(np.array(each), masses)
+    found = np.zeros((masses.n_outer, 0, 0))
     if rows.terms:
-        (term,) = rows.terms
-        rungs = ladder(len(term.standardised().sigma))
-        found = _by_profile(settled_information(lambda n: averaged_component_information(rows, n), rungs), masses)
+        found = _by_kind(averaged_component_information(rows, nodes), masses)
     spread = model.distribution.dispersion_variance
     if spread is None:
         return found
+    observations = summed(masses.outer, rows.observations, masses.n_outer)
     return _block_diagonal(found, (observations / spread(nominal.dispersion))[:, None, None])
 
 
-def _by_profile(each: Array, masses: Masses) -> Array:
-    """Sums over the kinds of outermost unit that each profile's observed covariates make of it."""
-    unit = masses.unit[next(iter(masses.unit))]
-    total = np.zeros((masses.n_units, *each.shape[1:]))
-    np.add.at(total, unit, each)
+def _by_kind(each: Array, masses: Masses) -> Array:
+    """Sums over the parts that observed covariates make of each kind of outermost unit."""
+    total = np.zeros((masses.n_outer, *each.shape[1:]))
+    np.add.at(total, next(iter(masses.unit.values())), each)
     return total
 
 
