@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from optdesign.covariance.accuracy import Accuracy as Accuracy
     from optdesign.covariance.accuracy import accuracy as accuracy
     from optdesign.criteria import AOptimality as AOptimality
+    from optdesign.criteria import Bayesian as Bayesian
+    from optdesign.criteria import Compound as Compound
     from optdesign.criteria import COptimality as COptimality
     from optdesign.criteria import DOptimality as DOptimality
+    from optdesign.criteria import EOptimality as EOptimality
+    from optdesign.criteria import IOptimality as IOptimality
+    from optdesign.criteria import Maximin as Maximin
     from optdesign.designs import Design as Design
     from optdesign.designs import DesignSpace as DesignSpace
     from optdesign.designs import Group as Group
@@ -61,7 +66,16 @@ _HOMES = {
     "covariance": ("AsymptoticCovariance", "covariance", "covariance_of_frame"),
     "covariance.accuracy": ("Accuracy", "accuracy"),
     "costs": ("Cost",),
-    "criteria": ("AOptimality", "COptimality", "DOptimality"),
+    "criteria": (
+        "AOptimality",
+        "Bayesian",
+        "COptimality",
+        "Compound",
+        "DOptimality",
+        "EOptimality",
+        "IOptimality",
+        "Maximin",
+    ),
     "designs": ("Design", "DesignSpace", "Group", "Share"),
     "errors": (
         "AsymptoticRegimeWarning",

@@ -1,129 +1,191 @@
-"""Optimality criteria: functions of the covariance of the fixed effects, always minimised.
+"""Optimality criteria: functions of the covariance of the estimates, always minimised.
 
-Every criterion here is φ(Lᵀ Cov L), with φ the log-determinant or the trace and L a matrix of combinations. On the
-efficiency scale Φ is det^(−1/k) or 1/trace, concave and homogeneous of degree one in the masses of a design, so
-that the ratio of two values of Φ is a ratio of sample sizes, or of money.
+Every elementary criterion is φ(LᵀCovL), with φ the log-determinant, the trace or the largest eigenvalue and L a matrix
+of combinations. On the efficiency scale Φ is det^(−1/k), 1/trace or 1/λ_max: concave and homogeneous of degree one in
+the masses of a design, so that the ratio of two values of Φ is a ratio of sample sizes, or of money. Compound, Bayesian
+and maximin criteria are means or minima of elementary ones, over criteria or over scenarios of nominal values, which
+are concave and homogeneous too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from optdesign.covariance import coefficient_index
+from optdesign.covariance.transform import Function, gradient_of
 from optdesign.errors import NotEstimableError, SpecificationError, is_number, listed
-from optdesign.linalg import SINGULAR
+from optdesign.goals import Arithmetic, Determinant, Geometric, Goal, Largest, Mean, Trace, Worst
+from optdesign.linalg import SINGULAR, psd_root
+from optdesign.measures import Measure
+from optdesign.models import NominalValues
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = npt.NDArray[np.float64]
 Names = tuple[str, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class BoundCriterion:
-    """A criterion tied to the coefficients of a model.
+class Parameters:
+    """What a criterion may refer to: the parameters of a model at its nominal values.
 
     Attributes
     ----------
-    combinations : array, shape (p, k)
-        L; its columns are the combinations of coefficients that matter.
-    determinant : bool
-        Whether φ is the log-determinant; the trace otherwise.
     names : tuple of str
-        Coefficient names, length p.
-    balanced : bool
-        Whether information matrices come in a basis in which they are near the identity, so that their own scale
-        says what is not identified.
+        Fixed effects, then variance components where a criterion uses them.
+    aliases : mapping
+        Term name of each one-column term to its coefficient.
+    estimate : array, shape (p,)
+        Nominal values.
+    columns : callable
+        Covariate rows to their columns of the fixed effects, shape (rows, p), zero for variance components.
     """
 
-    combinations: Array
-    determinant: bool
     names: Names
-    balanced: bool = False
+    aliases: Mapping[str, str]
+    estimate: Array
+    columns: Callable[[pd.DataFrame], Array]
 
-    @property
-    def size(self) -> int:
-        """Number of combinations, k."""
-        return int(self.combinations.shape[1])
+    def at(self, name: str) -> int:
+        """Where a parameter stands."""
+        return coefficient_index(name, self.names, self.aliases)
 
-    def value(self, information: Array) -> float:
-        """Criterion value at an information matrix; ``inf`` where a combination is not estimable."""
-        return float(self.values(information[None])[0])
 
-    def values(self, information: Array) -> Array:
-        """Criterion values at many information matrices, shape (n, p, p) to (n,).
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One elementary criterion in one scenario: φ of LᵀCovL, with L = `combinations` of shape (p, k)."""
 
-        A combination is estimable when it lies in the range of the information matrix, scaled to a unit diagonal.
+    goal: Goal
+    combinations: Array
+    scenario: int = 0
+
+    def block(self, covariance: Array) -> Array:
+        """LᵀCovL, from the entries of the covariance that matter."""
+        used = np.abs(self.combinations).max(axis=1) > 0
+        L = self.combinations[used]
+        return np.asarray(L.T @ covariance[..., used, :][..., used] @ L)
+
+    def blocks(self, information: Array, balanced: bool) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """LᵀM⁻L of many information matrices, shape (n, p, p) to (n, k, k), and where it exists.
+
+        A combination is estimable when it lies in the range of the information matrix, scaled to a unit diagonal
+        unless the matrices are `balanced` already.
         """
         diagonal = np.diagonal(information, axis1=1, axis2=2)
-        usable = (diagonal > 0) & ~self.balanced
-        scale = np.where(usable, 1.0 / np.sqrt(np.where(usable, diagonal, 1.0)), float(self.balanced))
+        usable = (diagonal > 0) & ~np.bool_(balanced)
+        scale = np.where(usable, 1.0 / np.sqrt(np.where(usable, diagonal, 1.0)), float(balanced))
         spectrum, vectors = np.linalg.eigh(information * scale[:, :, None] * scale[:, None, :])
         kept = spectrum > SINGULAR
         loads = np.swapaxes(vectors, 1, 2) @ (self.combinations * scale[:, :, None])
         lost = np.linalg.norm(loads * ~kept[:, :, None], axis=1) > 1e-6 * np.linalg.norm(loads, axis=1)
         unseen = ((scale == 0)[:, :, None] & (self.combinations != 0)).any(axis=(1, 2))
-        block = np.swapaxes(loads, 1, 2) @ (loads * (kept / np.where(kept, spectrum, 1.0))[:, :, None])
-        block[lost.any(axis=1) | unseen] = np.eye(self.size)
-        found = np.linalg.slogdet(block)[1] if self.determinant else np.trace(block, axis1=1, axis2=2)
-        return np.where(lost.any(axis=1) | unseen, np.inf, found)
+        found = np.swapaxes(loads, 1, 2) @ (loads * (kept / np.where(kept, spectrum, 1.0))[:, :, None])
+        exists = ~(lost.any(axis=1) | unseen)
+        found[~exists] = np.eye(self.combinations.shape[1])
+        return found, exists
 
-    def value_at(self, covariance: Array) -> float:
-        """Criterion value at a covariance matrix whose every entry that matters is finite."""
-        used = np.abs(self.combinations).max(axis=1) > 0
-        L = self.combinations[used]
-        block = L.T @ covariance[np.ix_(used, used)] @ L
-        return float(np.linalg.slogdet(block)[1] if self.determinant else np.trace(block))
 
-    def loss(self, information: Array) -> float:
-        """−log Φ: log-determinant per combination, or log trace."""
-        return self.loss_of(self.value(information))
+@dataclass(frozen=True, eq=False)
+class BoundCriterion:
+    """A criterion tied to the parameters of a model.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+    mean : Geometric, Arithmetic or Worst
+        How the parts' losses make one.
+    logarithmic : bool
+        Whether the criterion's value is a logarithm, such as a log-determinant.
+    size : int
+        Number of combinations that a logarithmic value adds up.
+    names : tuple of str
+        Parameter names, length p.
+    balanced : bool
+        Whether information matrices come in a basis in which they are near the identity, so that their own scale
+        says what is not identified.
+    """
+
+    parts: tuple[Part, ...]
+    mean: Mean
+    logarithmic: bool
+    size: int
+    names: Names
+    balanced: bool = False
+
+    @property
+    def scenarios(self) -> int:
+        """Number of scenarios, S: informations have shape (S, p, p)."""
+        return 1 + max(part.scenario for part in self.parts)
+
+    def losses(self, informations: Array) -> Array:
+        """−log Φ of many plans, shape (n, S, p, p) to (n,); ``inf`` where a combination is not estimable."""
+        each, fine = [], np.ones(len(informations), dtype=bool)
+        for part in self.parts:
+            block, exists = part.blocks(informations[:, part.scenario], self.balanced)
+            each.append(part.goal.loss(block))
+            fine &= exists
+        return np.where(fine, self.mean.loss(np.array(each)), np.inf)
+
+    def loss(self, informations: Array) -> float:
+        """−log Φ at informations of shape (S, p, p)."""
+        return float(self.losses(informations[None])[0])
+
+    def loss_at(self, covariances: Sequence[Array]) -> float:
+        """−log Φ at a covariance matrix for each scenario; ``inf`` where a variance that matters is infinite."""
+        blocks = [part.block(covariances[part.scenario]) for part in self.parts]
+        if not all(np.isfinite(block).all() for block in blocks):
+            return float("inf")
+        return float(self.mean.loss(np.array([p.goal.loss(b) for p, b in zip(self.parts, blocks, strict=True)])))
+
+    def value_of(self, loss: float) -> float:
+        """Criterion value at a loss."""
+        return loss * self.size if self.logarithmic else float(np.exp(loss))
 
     def loss_of(self, value: float) -> float:
         """−log Φ at a criterion value."""
-        return value / self.size if self.determinant else float(np.log(value))
+        return value / self.size if self.logarithmic else float(np.log(value))
 
-    def losses(self, information: Array) -> Array:
-        """−log Φ at many information matrices, shape (n, p, p) to (n,)."""
-        values = self.values(information)
-        return values / self.size if self.determinant else np.log(values)
-
-    def in_basis(self, basis: Array) -> BoundCriterion:
-        """The criterion for information matrices given as BᵀMB, with B of shape (p, p) and regular."""
-        return replace(self, combinations=basis.T @ self.combinations, balanced=True)
+    def value_at(self, covariances: Sequence[Array]) -> float:
+        """Criterion value at a covariance matrix for each scenario."""
+        return self.value_of(self.loss_at(covariances))
 
     def efficiency(self, value: float, best: float) -> float:
         """Φ ratio of two criterion values: the share of the sample that the better design needs."""
         return float(np.exp(self.loss_of(best) - self.loss_of(value)))
 
-    def root(self, covariance: Array) -> Array:
-        """U, shape (p, k), with gradient −UUᵀ of the loss with respect to the information matrix."""
-        pulled = covariance @ self.combinations
-        block = self.combinations.T @ pulled
-        if self.determinant:
-            inverse_root = np.linalg.inv(np.linalg.cholesky(block)).T
-            return np.asarray(pulled @ inverse_root / np.sqrt(self.size))
-        return np.asarray(pulled / np.sqrt(np.trace(block)))
+    def in_basis(self, basis: Array) -> BoundCriterion:
+        """The criterion for information matrices given as BᵀMB, with B of shape (p, p) and regular."""
+        parts = tuple(replace(part, combinations=basis.T @ part.combinations) for part in self.parts)
+        return replace(self, parts=parts, balanced=True)
 
-    def correction(self, changes: Array) -> Array:
-        """What the logarithm takes off the Hessian, from UᵀdM_iU of each mass, shape (n, k, k)."""
-        if self.determinant:
-            flat = changes.reshape(len(changes), -1)
-            return np.asarray(self.size * flat @ flat.T)
-        traces = np.trace(changes, axis1=1, axis2=2)
-        return np.outer(traces, traces)
+    def at(self, covariances: Sequence[Array], smoothing: float) -> CriterionPoint:
+        """The loss with its derivatives, at regular covariance matrices.
 
-    def require_estimable(self, information: Array, where: str) -> None:
+        `smoothing` rounds off the corners of a largest eigenvalue or a worst case; others do not depend on it.
+        """
+        pulled = tuple(covariances[part.scenario] @ part.combinations for part in self.parts)
+        blocks = [part.combinations.T @ V for part, V in zip(self.parts, pulled, strict=True)]
+        weights = tuple(part.goal.weight(C, smoothing) for part, C in zip(self.parts, blocks, strict=True))
+        losses = np.array([p.goal.smooth(C, W, smoothing) for p, C, W in zip(self.parts, blocks, weights, strict=True)])
+        return CriterionPoint(self, smoothing, pulled, tuple(blocks), weights, losses)
+
+    def require_estimable(self, informations: Array, where: str) -> None:
         """`NotEstimableError` that names the coefficients which no design in reach can estimate."""
-        if np.isfinite(self.value(information)):
+        if np.isfinite(self.loss(informations)):
             return
-        used = np.flatnonzero(np.abs(self.combinations).max(axis=1) > 0)
-        single = [BoundCriterion(np.eye(len(self.names))[:, [i]], False, self.names) for i in used]
-        missing = tuple(c.names[i] for i, c in zip(used, single, strict=True) if not np.isfinite(c.value(information)))
+        used = np.flatnonzero(np.max([np.abs(part.combinations).max(axis=1) for part in self.parts], axis=0) > 0)
+        single = [Part(Trace(), np.eye(len(self.names))[:, [i]]) for i in used]
+        missing = tuple(
+            self.names[i] for i, part in zip(used, single, strict=True) if not part.blocks(informations, False)[1].all()
+        )
         raise NotEstimableError(
             f"{listed(missing or [self.names[i] for i in used])} cannot be estimated from any {where}: the candidate "
             "points do not vary in the direction it needs. Add candidates at which its column differs from the "
@@ -132,19 +194,121 @@ class BoundCriterion:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class CriterionPoint:
+    """The loss of a criterion at some covariances, and its derivatives with respect to the informations.
+
+    Attributes
+    ----------
+    criterion : BoundCriterion
+    smoothing : float
+    pulled : tuple of array, shape (p, k)
+        V = Cov L of each part.
+    blocks, weights : tuples of array, shape (k, k)
+        C = LᵀCovL of each part, and W with ∂ℓ/∂C = W and tr(WC) = 1.
+    losses : array, shape (parts,)
+        Smoothed losses of the parts.
+    """
+
+    criterion: BoundCriterion
+    smoothing: float
+    pulled: tuple[Array, ...]
+    blocks: tuple[Array, ...]
+    weights: tuple[Array, ...]
+    losses: Array
+
+    @property
+    def loss(self) -> float:
+        """The smoothed loss."""
+        return float(self.criterion.mean.smooth(self.losses, self.smoothing))
+
+    @property
+    def shares(self) -> Array:
+        """Weight of each part in the gradient, summing to one."""
+        return self.criterion.mean.shares(self.losses, self.smoothing)
+
+    @property
+    def bound(self) -> float:
+        """b such that no admissible design has a loss below b − log max zψ, ψ the gradient of this point."""
+        parts = zip(self.criterion.parts, self.losses, self.weights, strict=True)
+        return float(self.criterion.mean.bound(self.shares, np.array([p.goal.bound(v, W) for p, v, W in parts])))
+
+    def directions(self) -> list[Array]:
+        """U_s of each scenario, with ∂loss/∂M_s = −U_sU_sᵀ, shape (p, columns)."""
+        found: list[list[Array]] = [[] for _ in range(self.criterion.scenarios)]
+        for part, V, W, share in zip(self.criterion.parts, self.pulled, self.weights, self.shares, strict=True):
+            found[part.scenario].append(np.sqrt(share) * V @ np.linalg.cholesky(W))
+        return [columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1) for columns in found]
+
+    def second(self, changes: Sequence[Array]) -> Array:
+        """What the Hessian has beside 2 tr(UᵀdM Cov dM U) and the curvature of M, from dM_s of shape (n, p, p)."""
+        total, gains = np.zeros(()), []
+        parts = zip(self.criterion.parts, self.pulled, self.blocks, self.weights, self.shares, strict=True)
+        for part, V, C, W, share in parts:
+            moved = V.T @ changes[part.scenario] @ V
+            gains.append(np.tensordot(moved, W, 2))
+            total = total + share * part.goal.second(moved, C, W, gains[-1], self.smoothing)
+        among = self.criterion.mean.second(self.shares, self.smoothing)
+        if among is not None:
+            total = total + np.transpose(gains) @ among @ np.array(gains)
+        return total
+
+
 class Criterion(Protocol):
     """What an optimality criterion offers."""
 
-    def bind(self, names: Names, aliases: Mapping[str, str]) -> BoundCriterion:
-        """The criterion for a model with these coefficients."""
+    @property
+    def scenarios(self) -> tuple[NominalValues, ...]:
+        """Nominal values at which it is evaluated; none where it takes those at hand."""
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Parameters that it names."""
+
+    def bind(self, parameters: Sequence[Parameters]) -> BoundCriterion:
+        """The criterion for a model with these parameters, an entry for each scenario."""
 
     @property
     def label(self) -> str:
         """The criterion in words."""
 
 
+class Elementary:
+    """A criterion of one covariance matrix: φ(LᵀCovL)."""
+
+    @property
+    def scenarios(self) -> tuple[NominalValues, ...]:
+        """None: the nominal values at hand."""
+        return ()
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Parameters that it names."""
+        return ()
+
+    def part(self, parameters: Parameters, scenario: int) -> Part:
+        """The criterion in one scenario."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """The criterion in words."""
+        raise NotImplementedError
+
+    def bind(self, parameters: Sequence[Parameters]) -> BoundCriterion:
+        """The criterion for a model with these parameters."""
+        part = self.part(parameters[0], 0)
+        return BoundCriterion((part,), Geometric((1.0,)), *_scale(part), parameters[0].names)
+
+
+def _scale(part: Part) -> tuple[bool, int]:
+    """Whether the value of an elementary criterion is a logarithm, and how many combinations it adds up."""
+    determinant = isinstance(part.goal, Determinant)
+    return determinant, part.combinations.shape[1] if determinant else 1
+
+
 @dataclass(frozen=True)
-class DOptimality:
+class DOptimality(Elementary):
     """Log-determinant of the covariance of all coefficients, or of some (D_s).
 
     Parameters
@@ -154,91 +318,188 @@ class DOptimality:
 
     Examples
     --------
-    >>> round(DOptimality().bind(("a", "b"), {}).value(np.diag([2.0, 4.0])), 6)
-    -2.079442
+    >>> DOptimality(["treat"]).label
+    'log determinant of the covariance of treat'
     """
 
     of: Sequence[str] | None = None
 
-    def bind(self, names: Names, aliases: Mapping[str, str]) -> BoundCriterion:
-        """The criterion for a model with these coefficients."""
-        chosen = list(names) if self.of is None else list(self.of)
-        if not chosen or len(set(chosen)) < len(chosen):
-            raise SpecificationError(f"DOptimality: of= needs distinct coefficients; got {listed(chosen)}.")
-        at = [coefficient_index(name, names, aliases) for name in chosen]
-        return BoundCriterion(np.eye(len(names))[:, at], True, names)
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Parameters that it names."""
+        return tuple(self.of or ())
+
+    def part(self, parameters: Parameters, scenario: int) -> Part:
+        """The criterion in one scenario."""
+        return Part(Determinant(), _chosen("DOptimality", self.of, parameters), scenario)
 
     @property
     def label(self) -> str:
         """The criterion in words."""
-        return "log determinant of the covariance of " + ("all coefficients" if self.of is None else ", ".join(self.of))
+        return "log determinant of the covariance of " + _named(self.of)
 
 
 @dataclass(frozen=True)
-class AOptimality:
+class EOptimality(Elementary):
+    """Largest eigenvalue of the covariance: the variance of the worst combination of unit length.
+
+    Parameters
+    ----------
+    of : sequence of str, optional
+        Coefficients that combine; all by default. Their units of measurement matter.
+
+    Examples
+    --------
+    >>> EOptimality().label
+    'largest eigenvalue of the covariance of all coefficients'
+    """
+
+    of: Sequence[str] | None = None
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Parameters that it names."""
+        return tuple(self.of or ())
+
+    def part(self, parameters: Parameters, scenario: int) -> Part:
+        """The criterion in one scenario."""
+        return Part(Largest(), _chosen("EOptimality", self.of, parameters), scenario)
+
+    @property
+    def label(self) -> str:
+        """The criterion in words."""
+        return "largest eigenvalue of the covariance of " + _named(self.of)
+
+
+def _chosen(what: str, of: Sequence[str] | None, parameters: Parameters) -> Array:
+    chosen = list(parameters.names) if of is None else list(of)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise SpecificationError(f"{what}: of= needs distinct coefficients; got {listed(chosen)}.")
+    return np.eye(len(parameters.names))[:, [parameters.at(name) for name in chosen]]
+
+
+def _named(of: Sequence[str] | None) -> str:
+    return "all coefficients" if of is None else ", ".join(of)
+
+
+@dataclass(frozen=True)
+class AOptimality(Elementary):
     """Sum of the variances of the coefficients, each with a weight: trace(W Cov).
 
     Parameters
     ----------
-    weights : mapping from coefficient to weight, optional
-        Weights not negative; coefficients left out have weight zero. One for every coefficient by default.
-    """
-
-    weights: Mapping[str, float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.weights is not None:
-            _check_numbers("AOptimality: weights", self.weights, lowest=0.0)
-            object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
-
-    def bind(self, names: Names, aliases: Mapping[str, str]) -> BoundCriterion:
-        """The criterion for a model with these coefficients."""
-        if self.weights is None:
-            return BoundCriterion(np.eye(len(names)), False, names)
-        used = {name: weight for name, weight in self.weights.items() if weight > 0}
-        at = [coefficient_index(name, names, aliases) for name in used]
-        return BoundCriterion(np.eye(len(names))[:, at] * np.sqrt(list(used.values())), False, names)
-
-    @property
-    def label(self) -> str:
-        """The criterion in words."""
-        return "sum of the variances of " + (
-            "all coefficients" if self.weights is None else ", ".join(f"{w:g} × {n}" for n, w in self.weights.items())
-        )
-
-
-@dataclass(frozen=True)
-class COptimality:
-    """Variance of one linear combination of coefficients, c′ Cov c.
-
-    Parameters
-    ----------
-    combination : mapping from coefficient to number
+    weights : mapping from coefficient to weight, or matrix, optional
+        Weights not negative; coefficients left out have weight zero. A positive semi-definite matrix W over all
+        coefficients gives the L-criterion. One for every coefficient by default.
 
     Examples
     --------
-    >>> COptimality({"b": 2.0}).bind(("a", "b"), {}).value(np.diag([2.0, 4.0]))
-    1.0
+    >>> AOptimality({"treat": 1.0, "visit": 2.0}).label
+    'sum of the variances of 1 × treat, 2 × visit'
     """
 
-    combination: Mapping[str, float]
+    weights: Mapping[str, float] | npt.ArrayLike | None = None
 
     def __post_init__(self) -> None:
-        _check_numbers("COptimality: the combination", self.combination, lowest=-np.inf)
-        object.__setattr__(self, "combination", MappingProxyType(dict(self.combination)))
+        if isinstance(self.weights, Mapping):
+            _check_numbers("AOptimality: weights", self.weights, lowest=0.0)
+            object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
 
-    def bind(self, names: Names, aliases: Mapping[str, str]) -> BoundCriterion:
-        """The criterion for a model with these coefficients."""
-        vector = np.zeros((len(names), 1))
-        for name, value in self.combination.items():
-            vector[coefficient_index(name, names, aliases), 0] += value
-        return BoundCriterion(vector, False, names)
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Parameters that it names."""
+        return tuple(self.weights) if isinstance(self.weights, Mapping) else ()
+
+    def part(self, parameters: Parameters, scenario: int) -> Part:
+        """The criterion in one scenario."""
+        identity = np.eye(len(parameters.names))
+        if self.weights is None:
+            return Part(Trace(), identity, scenario)
+        if not isinstance(self.weights, Mapping):
+            return Part(Trace(), _root_of_weights(self.weights, parameters.names), scenario)
+        used = {name: weight for name, weight in self.weights.items() if weight > 0}
+        at = [parameters.at(name) for name in used]
+        return Part(Trace(), identity[:, at] * np.sqrt(list(used.values())), scenario)
 
     @property
     def label(self) -> str:
         """The criterion in words."""
-        combination = " + ".join(n if v == 1 else f"{v:g} × {n}" for n, v in self.combination.items())
-        return f"variance of {combination}"
+        if self.weights is None:
+            return "sum of the variances of all coefficients"
+        if not isinstance(self.weights, Mapping):
+            return "weighted trace of the covariance of all coefficients"
+        return "sum of the variances of " + ", ".join(f"{w:g} × {n}" for n, w in self.weights.items())
+
+
+def _root_of_weights(given: npt.ArrayLike, names: Names) -> Array:
+    weights = np.asarray(given, dtype=float)
+    size = len(names)
+    symmetric = weights.shape == (size, size) and np.allclose(weights, weights.T)
+    if not symmetric or not np.isfinite(weights).all() or np.linalg.eigvalsh(weights).min() < -1e-10:
+        raise SpecificationError(
+            f"AOptimality: a weight matrix must be symmetric, positive semi-definite and of shape {(size, size)} for "
+            f"{listed(names)}; got {weights.tolist()}."
+        )
+    root = psd_root(weights)
+    if not root.size:
+        raise SpecificationError("AOptimality: the weight matrix is zero: nothing would be minimised.")
+    return root
+
+
+@dataclass(frozen=True)
+class COptimality(Elementary):
+    """Variance of one linear combination of parameters, c′ Cov c, or of a smooth function of them.
+
+    Parameters
+    ----------
+    combination : mapping from parameter to number, expression or callable
+        An expression such as ``"exp(treat)"`` or a callable of a mapping from name to value is a function of the
+        parameters, and c its gradient at the nominal values (delta method). Variance components are called as
+        ``covariance(…, parameters="all")`` names them, in backticks within an expression.
+
+    Examples
+    --------
+    >>> COptimality({"treat": 1, "visit": 2}).label
+    'variance of treat + 2 × visit'
+    """
+
+    combination: Mapping[str, float] | str | Function
+
+    def __post_init__(self) -> None:
+        if isinstance(self.combination, Mapping):
+            _check_numbers("COptimality: the combination", self.combination, lowest=-np.inf)
+            object.__setattr__(self, "combination", MappingProxyType(dict(self.combination)))
+        elif not (isinstance(self.combination, str) or callable(self.combination)):
+            raise SpecificationError(
+                f"COptimality: the combination is a table such as {{'treat': 1}}, an expression or a function of the "
+                f"parameters; got {self.combination!r}."
+            )
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Parameters that it names; an expression's names in backticks."""
+        if isinstance(self.combination, Mapping):
+            return tuple(self.combination)
+        return tuple(self.combination.split("`")[1::2]) if isinstance(self.combination, str) else ()
+
+    def part(self, parameters: Parameters, scenario: int) -> Part:
+        """The criterion in one scenario."""
+        if not isinstance(self.combination, Mapping):
+            vector = gradient_of(self.combination, parameters.names, parameters.aliases, parameters.estimate)
+            return Part(Trace(), vector.T, scenario)
+        column = np.zeros((len(parameters.names), 1))
+        for name, value in self.combination.items():
+            column[parameters.at(name), 0] += value
+        return Part(Trace(), column, scenario)
+
+    @property
+    def label(self) -> str:
+        """The criterion in words."""
+        if isinstance(self.combination, Mapping):
+            return "variance of " + " + ".join(n if v == 1 else f"{v:g} × {n}" for n, v in self.combination.items())
+        return (
+            f"variance of {self.combination if isinstance(self.combination, str) else 'a function of the parameters'}"
+        )
 
 
 def _check_numbers(what: str, numbers: Mapping[str, float], lowest: float) -> None:
@@ -247,3 +508,187 @@ def _check_numbers(what: str, numbers: Mapping[str, float], lowest: float) -> No
         raise SpecificationError(
             f"{what} must be finite{', not negative' if lowest == 0 else ''} and not all zero; got {dict(numbers)}."
         )
+
+
+@dataclass(frozen=True)
+class IOptimality(Elementary):
+    """Variance of the predicted linear predictor, averaged over a region: E x(s)ᵀ Cov x(s).
+
+    Parameters
+    ----------
+    over : Measure
+        Law of all covariates of the model over the region of interest.
+
+    Examples
+    --------
+    >>> IOptimality(Measure.grid(x=[-1, 0, 1])).label
+    'mean prediction variance over 3 points'
+    """
+
+    over: Measure
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.over, Measure):
+            raise SpecificationError("IOptimality: over= must be a Measure, such as Measure.grid(x=[0, 1]).")
+
+    def part(self, parameters: Parameters, scenario: int) -> Part:
+        """The criterion in one scenario."""
+        X = parameters.columns(self.over.points)
+        return Part(Trace(), psd_root(X.T @ (self.over.weights[:, None] * X)), scenario)
+
+    @property
+    def label(self) -> str:
+        """The criterion in words."""
+        return f"mean prediction variance over {len(self.over.points)} points"
+
+
+@dataclass(frozen=True)
+class Compound:
+    """A weighted geometric mean of efficiencies: Σ w (−log Φ) over several criteria, weights summing to one.
+
+    Parameters
+    ----------
+    criteria : sequence of (weight, criterion)
+        Elementary criteria with positive weights; scaled to sum to one.
+
+    Examples
+    --------
+    >>> Compound([(1, DOptimality()), (3, COptimality({"treat": 1}))]).label
+    '0.25 × log determinant of the covariance of all coefficients, 0.75 × variance of treat (mean log efficiency)'
+    """
+
+    criteria: Sequence[tuple[float, Elementary]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "criteria", _weighted("Compound", self.criteria, Elementary, "elementary criteria"))
+
+    @property
+    def scenarios(self) -> tuple[NominalValues, ...]:
+        """None: the nominal values at hand."""
+        return ()
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Parameters that it names."""
+        return tuple(name for _, criterion in self.criteria for name in criterion.coefficients)
+
+    def bind(self, parameters: Sequence[Parameters]) -> BoundCriterion:
+        """The criterion for a model with these parameters."""
+        parts = tuple(criterion.part(parameters[0], 0) for _, criterion in self.criteria)
+        mean = Geometric(tuple(weight for weight, _ in self.criteria))
+        return BoundCriterion(parts, mean, True, 1, parameters[0].names)
+
+    @property
+    def label(self) -> str:
+        """The criterion in words."""
+        return ", ".join(f"{w:.3g} × {c.label}" for w, c in self.criteria) + " (mean log efficiency)"
+
+
+@dataclass(frozen=True)
+class Bayesian:
+    """A criterion averaged over scenarios of nominal values: E φ, so that no single guess has to be right.
+
+    Parameters
+    ----------
+    criterion : elementary criterion
+    scenarios : sequence of (weight, NominalValues)
+        Weights are scaled to sum to one; `Fit.scenarios` draws them from the sampling law of a pilot.
+
+    Examples
+    --------
+    >>> guesses = [(0.5, NominalValues([0.0, effect])) for effect in (0.2, 0.8)]
+    >>> Bayesian(COptimality({"treat": 1}), guesses).label
+    'variance of treat, averaged over 2 scenarios'
+    """
+
+    criterion: Elementary
+    weighted: Sequence[tuple[float, NominalValues]]
+
+    def __init__(self, criterion: Elementary, scenarios: Sequence[tuple[float, NominalValues]]) -> None:
+        object.__setattr__(self, "criterion", _elementary("Bayesian", criterion))
+        object.__setattr__(self, "weighted", _weighted("Bayesian", scenarios, NominalValues, "nominal values"))
+
+    @property
+    def scenarios(self) -> tuple[NominalValues, ...]:
+        """Nominal values of the scenarios."""
+        return tuple(nominal for _, nominal in self.weighted)
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Parameters that it names."""
+        return self.criterion.coefficients
+
+    def bind(self, parameters: Sequence[Parameters]) -> BoundCriterion:
+        """The criterion for a model with these parameters, an entry for each scenario."""
+        parts = tuple(self.criterion.part(each, number) for number, each in enumerate(parameters))
+        weights = tuple(weight for weight, _ in self.weighted)
+        logarithmic, size = _scale(parts[0])
+        mean = Geometric(weights) if logarithmic else Arithmetic(weights)
+        return BoundCriterion(parts, mean, logarithmic, size, parameters[0].names)
+
+    @property
+    def label(self) -> str:
+        """The criterion in words."""
+        return f"{self.criterion.label}, averaged over {len(self.weighted)} scenarios"
+
+
+@dataclass(frozen=True)
+class Maximin:
+    """The smallest efficiency over scenarios of nominal values, each relative to the best design for it.
+
+    Its value is the largest ratio of a scenario's criterion to the least that the same budget reaches there.
+
+    Parameters
+    ----------
+    criterion : elementary criterion
+    scenarios : sequence of NominalValues, or of (weight, NominalValues)
+        Weights do not matter to a minimum and are left aside.
+
+    Examples
+    --------
+    >>> Maximin(DOptimality(), [NominalValues([0.0]), NominalValues([2.0])]).label
+    'smallest efficiency of 2 scenarios, by the log determinant of the covariance of all coefficients'
+    """
+
+    criterion: Elementary
+    scenarios: tuple[NominalValues, ...]
+
+    def __init__(self, criterion: Elementary, scenarios: Sequence[NominalValues | tuple[float, NominalValues]]) -> None:
+        pairs = [(1.0, each) if isinstance(each, NominalValues) else each for each in scenarios]
+        weighted = _weighted("Maximin", pairs, NominalValues, "nominal values")
+        object.__setattr__(self, "criterion", _elementary("Maximin", criterion))
+        object.__setattr__(self, "scenarios", tuple(nominal for _, nominal in weighted))
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Parameters that it names."""
+        return self.criterion.coefficients
+
+    def bind(self, parameters: Sequence[Parameters]) -> BoundCriterion:
+        """The criterion for a model with these parameters, before the scenarios' own optima are known."""
+        parts = tuple(self.criterion.part(each, number) for number, each in enumerate(parameters))
+        return BoundCriterion(parts, Worst((0.0,) * len(parts)), False, 1, parameters[0].names)
+
+    @property
+    def label(self) -> str:
+        """The criterion in words."""
+        return f"smallest efficiency of {len(self.scenarios)} scenarios, by the {self.criterion.label}"
+
+
+def _elementary(what: str, criterion: object) -> Elementary:
+    if not isinstance(criterion, Elementary):
+        raise SpecificationError(
+            f"{what} takes an elementary criterion (D, A, C, E or I-optimality); got {criterion!r}."
+        )
+    return criterion
+
+
+def _weighted(what: str, given: Sequence[tuple[float, T]], kind: type[T], name: str) -> tuple[tuple[float, T], ...]:
+    pairs = [pair if isinstance(pair, tuple) and len(pair) == 2 else (None, None) for pair in given]
+    if not pairs or not all(is_number(weight) and weight > 0 and isinstance(each, kind) for weight, each in pairs):
+        raise SpecificationError(
+            f"{what} takes a list of pairs of a positive weight and {name}, such as [(0.5, first), (0.5, second)]; "
+            f"got {given!r}."
+        )
+    total = sum(weight for weight, _ in pairs)
+    return tuple((float(weight / total), each) for weight, each in pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -294,6 +294,22 @@ class Design:
         left = {c: f for c, f in levels.items() if c not in self.groups[0].at}
         check_levels(left, layout, self._columns)
         object.__setattr__(self, "levels", MappingProxyType(left))
+
+    @classmethod
+    def from_frame(cls, df: pd.DataFrame, layout: Layout | None, covariates: Iterable[str]) -> Design:
+        """The design of a data set with at most one grouping factor, a row per observation; equal units are merged."""
+        chosen = sorted(covariates)
+        missing = [name for name in [*chosen, *(layout.factors if layout else ())] if name not in df]
+        if missing:
+            raise SpecificationError(f"the data have no column {listed(missing)}: they have {listed(names_of(df))}.")
+        if layout is None:
+            return cls(None, [Group(1.0, len(df), Measure.from_frame(df[chosen]))])
+        units = [frame[chosen].sort_values(chosen) for _, frame in df.groupby(layout.factors[0], observed=True)]
+        alike: dict[tuple[Any, ...], list[pd.DataFrame]] = {}
+        for unit in units:
+            alike.setdefault(tuple(unit.itertuples(index=False, name=None)), []).append(unit)
+        groups = [Group(len(same), len(same[0]), Measure.from_frame(same[0])) for same in alike.values()]
+        return cls(layout, groups)
 
     def _totals(self, counts: Mapping[str, float]) -> dict[str, float]:
         """Units of every factor in all."""

@@ -78,6 +78,15 @@ def inverse_information(information: Array) -> tuple[Array, Array]:
     return symmetric(covariance), estimable
 
 
+def whitening(information: Array) -> Array:
+    """A regular B with BᵀMB near the identity, or zero in directions that M says nothing about."""
+    scaled, scale = unit_diagonal(information)
+    values, vectors = np.linalg.eigh(scaled)
+    return np.asarray(
+        np.where(scale > 0, scale, 1.0)[:, None] * vectors / np.sqrt(np.where(values > SINGULAR, values, 1.0))
+    )
+
+
 def vech_pairs(size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rows and columns of the lower triangle, column by column: the order of vech.
 

@@ -30,6 +30,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from optdesign.covariance.encoded import EncodedRows
+from optdesign.covariance.information import Information, PlainInformation, Point, added
 from optdesign.linalg import SINGULAR, range_basis, symmetric
 
 Array = npt.NDArray[np.float64]
@@ -207,6 +208,21 @@ class NestedInformation:
     rows: EncodedRows
     rule: Rule
 
+    @property
+    def n_units(self) -> int:
+        """Number of unit types, T."""
+        return self.rows.region.n_types
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms, A."""
+        return self.rows.region.n_atoms
+
+    @property
+    def regressors(self) -> tuple[Array, Index]:
+        """Columns of fixed and random effects at each row."""
+        return np.hstack([self.rows.X, self.rows.Z]), self.rows.region.atom
+
     @cached_property
     def blocks(self) -> Blocks:
         """The rows, packed."""
@@ -222,21 +238,15 @@ class NestedInformation:
         region = self.rows.region
         return AtomSubset(self.blocks, self.rule, region.n_atoms, region.n_types)
 
-    def sensitivities(self, theta: Array, direction: Array) -> Array:
-        """ψ of every atom, from random coefficients θ found on a subset.
+    def sensitivities(self, point: Point, direction: Array) -> Array:
+        """ψ of every atom, from the random coefficients θ found on a subset.
 
         ψ(x) = ϕ⁻¹ Σ_q w_q w(x,u_q) ‖Uᵀ(x − θ_qᵀz)‖², averaged over the rows of the atom.
-
-        Parameters
-        ----------
-        theta : array, shape (K, Q, r, p)
-            In the columns of ``rows.Z``.
-        direction : array, shape (p, k)
-            U, a root of the criterion's gradient.
         """
+        assert isinstance(point, InformationPoint)  # a point of this function's own subset
         rows = self.rows
         region = rows.region
-        pulled = theta @ direction
+        pulled = point.theta @ direction
         direct = rows.X @ direction
         values = np.zeros(len(rows.X))
         for q, weight in enumerate(rows.node_weight):
@@ -364,7 +374,7 @@ class InformationPoint:
     @property
     def by_type(self) -> Array:
         """Information of each unit type on its own, shape (T, p, p)."""
-        return _added(self.solution.information, self.subset.blocks.unit, self.subset.n_types)
+        return added(self.solution.information, self.subset.blocks.unit, self.subset.n_types)
 
     @property
     def theta(self) -> Array:
@@ -376,7 +386,7 @@ class InformationPoint:
         """∂M/∂m for each unit type, shape (T, p, p)."""
         root, blocks = self.solution.unit_root, self.subset.blocks
         each = blocks.prob[:, None, None] * (np.swapaxes(root, 1, 2) @ root)
-        return _added(each, blocks.unit, self.subset.n_types)
+        return added(each, blocks.unit, self.subset.n_types)
 
     def atom_gradients(self) -> Array:
         """∂M/∂μ for each atom, shape (A, p, p)."""
@@ -384,7 +394,7 @@ class InformationPoint:
         weight = blocks.weight * blocks.node_weight[:, None] * blocks.share[:, None, :]
         weighted = np.moveaxis(weight[..., None] * residual, 1, 3)
         each = weighted @ np.moveaxis(residual, 1, 2)
-        return _added(each.reshape(-1, *each.shape[2:]), blocks.atom.ravel(), self.subset.n_atoms)
+        return added(each.reshape(-1, *each.shape[2:]), blocks.atom.ravel(), self.subset.n_atoms)
 
     def parts(self, counts: Array, totals: Array) -> tuple[Array, Array]:
         """Σ m ∂M/∂m over unit types and Σ μ ∂M/∂μ over atoms, shape (p, p) each: M in two, at the point's masses."""
@@ -425,13 +435,16 @@ class InformationPoint:
         return total
 
 
-def _added(values: Array, index: Index, size: int) -> Array:
-    total = np.zeros((size, *values.shape[1:]))
-    np.add.at(total, index, values)
-    return total
-
-
 @lru_cache(maxsize=8)
 def information_of(rows: EncodedRows, order: str) -> NestedInformation:
     """The information function of an order; averaged, exact and leading use standardised random effects."""
     return NestedInformation(rows if order == "two-term" else rows.standardised(), RULES[order])
+
+
+def mass_information(rows: EncodedRows, order: str) -> Information:
+    """The information as a function of the masses, in its simplest form: linear where no random effect varies."""
+    if rows.sigma.any():
+        return information_of(rows, order)
+    region = rows.region
+    roots = np.sqrt(rows.weight[0] * region.row_weight)[:, None] * rows.X
+    return PlainInformation(roots, region.atom, region.n_types, region.n_atoms)

@@ -120,6 +120,18 @@ def transformed(
     return Transformed(value, first_order, gradient, *drawn)
 
 
+def gradient_of(function: Function | str, names: tuple[str, ...], aliases: Mapping[str, str], estimate: Array) -> Array:
+    """Derivatives of a function of named parameters at their values, shape (k, p)."""
+    at = _evaluator(function, names, aliases)
+    gradient = _gradient(at, estimate, _steps(estimate, np.zeros(len(estimate))))
+    if not np.isfinite(gradient).all() or not gradient.any():
+        raise SpecificationError(
+            f"the function has derivatives {gradient.tolist()} at the nominal values: they must be finite and not all "
+            "zero."
+        )
+    return gradient
+
+
 def _evaluator(function: Function | str, names: tuple[str, ...], aliases: Mapping[str, str]) -> Callable[[Any], Any]:
     """The function of an array of parameter values, real or complex, shape (p,) to (k,)."""
     if not (isinstance(function, str) or callable(function)):

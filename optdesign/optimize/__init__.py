@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from optdesign.costs import Cost
-from optdesign.covariance import AsymptoticCovariance, check_order, covariance
+from optdesign.covariance import check_order
 from optdesign.covariance.encoded import check_layout
-from optdesign.criteria import BoundCriterion, Criterion
+from optdesign.criteria import Criterion
 from optdesign.designs import Design, DesignSpace, Group
 from optdesign.errors import (
     AsymptoticRegimeWarning,
@@ -32,6 +33,11 @@ from optdesign.optimize.certificate import Certificate, certify
 from optdesign.optimize.problem import Problem, make_problem
 from optdesign.optimize.result import ExactDesign, OptimalDesign, Status
 from optdesign.optimize.rounding import round_design
+from optdesign.optimize.scenarios import with_references
+from optdesign.optimize.scoring import efficiency_at, loss_at, reported
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Certificate", "ExactDesign", "OptimalDesign", "Status", "efficiency", "optimize"]
 
@@ -54,6 +60,8 @@ def optimize(
     budget: float,
     order: str = "two-term",
     *,
+    limits: Mapping[str, tuple[Cost, float]] | None = None,
+    already: Design | pd.DataFrame | None = None,
     method: str = "interior-point",
     progress: Progress | None = None,
 ) -> OptimalDesign:
@@ -68,13 +76,19 @@ def optimize(
     model : MixedModel
     nominal : NominalValues
     space : DesignSpace
-    criterion : DOptimality, AOptimality or COptimality
+    criterion : DOptimality, AOptimality, COptimality, EOptimality, IOptimality, Compound, Bayesian or Maximin
+        The last two bring nominal values of their own; `nominal` is what covariances are reported at.
     cost : Cost
     budget : float
         In the currency of `cost`.
     order : str
         Covariance order, see `optdesign.covariance`. Under ``"leading"`` observations are worth nothing to a
         coefficient with a random partner, and the plan sits on the fewest replicates: a warning says so.
+    limits : mapping from name to (Cost, amount), optional
+        Further budgets, each in a currency of its own: ``{"nurse hours": (Cost(observation=0.5), 300)}``.
+    already : Design or DataFrame, optional
+        What has been run: its information is there for nothing, and only what is added is chosen and paid for. A
+        data frame has a row per observation.
     method : str
         ``"interior-point"``, or ``"semidefinite"``: the same problem as a semidefinite program through cvxpy, a
         slow reference for small problems.
@@ -84,6 +98,8 @@ def optimize(
     Returns
     -------
     OptimalDesign
+        An interrupt from the keyboard during the search gives the best design so far, with its bound and
+        ``status`` stopped.
 
     Raises
     ------
@@ -99,7 +115,7 @@ def optimize(
     Warns
     -----
     AsymptoticRegimeWarning
-        Where a standard error of the rounded plan is more than 10 % from the best order available.
+        Where the criterion at the design is more than 10 % from its value by the best order available.
 
     Examples
     --------
@@ -115,33 +131,44 @@ def optimize(
     check_order(model, order)
     _check_scope(model, space, order)
     _check_covariates(model, space)
-    build = partial(make_problem, model, nominal, criterion=criterion, cost=cost, budget=budget, order=order)
+    already = (
+        already
+        if already is None or isinstance(already, Design)
+        else Design.from_frame(already, space.layout, model.covariates)
+    )
+    nominal = nominal.referring_to(space.region.frame)
+    build = partial(
+        make_problem,
+        model,
+        nominal,
+        criterion=criterion,
+        cost=cost,
+        budget=budget,
+        order=order,
+        limits=limits,
+        already=already,
+    )
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
         problem, notes = _problem(build, space)
         iterate = _solved(_algorithm(method), problem, progress)
         z, design = _tidied(problem, iterate.z)
-        certificate = certify(problem, iterate.gain, iterate.loss, z, problem.loss(design))
-        rounded = _exact(problem, _rounded(build, problem, z, space.common_replicates), certificate)
+        certificate = certify(problem, replace(iterate, z=z), problem.loss(design))
     notes += (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
-    notes += _regime(problem, rounded)
-    cov = covariance(model, problem.nominal, design, order)
+    notes += _regime(problem, design)
     best = OptimalDesign(
         design,
-        _value(problem.criterion, cov),
+        problem.criterion.value_of(loss_at(problem, design)),
         design.spend(cost),
-        cov,
-        _status(certificate),
+        reported(problem, nominal, design),
+        _status(certificate, iterate),
         certificate,
-        rounded,
         notes,
         iterate.iterations,
-        model,
-        problem.nominal,
-        space,
+        nominal,
         criterion,
-        cost,
         float(budget),
-        order,
+        problem,
+        partial(_exact, build, problem, nominal, z, space.common_replicates, certificate),
     )
     _require_converged(best)
     return best
@@ -149,7 +176,7 @@ def optimize(
 
 def _require_converged(best: OptimalDesign) -> None:
     bound = best.certificate.efficiency_bound
-    if bound < ACCEPTABLE:
+    if bound < ACCEPTABLE and best.status is not Status.STOPPED:
         raise ConvergenceError(
             f"the search stopped at an efficiency bound of {bound:.4f}. The best design found and its bound are in "
             "this error's `best` and `bound`. Fewer candidates or rescaled covariates may help.",
@@ -178,12 +205,9 @@ def efficiency(
     best : OptimalDesign
         The result of `optimize`; its order is used unless `order` is given.
     """
-    order = order or best.order
+    problem = replace(best.problem, model=model, order=order or best.order)
     nominal = nominal.referring_to(best.space.region.frame)
-    mine = covariance(model, nominal, design, order)
-    bound = criterion.bind(mine.names, mine.aliases)
-    optimum = covariance(model, nominal, best.design, order)
-    return bound.efficiency(_value(bound, mine), _value(bound, optimum))
+    return efficiency_at(problem, best.design, nominal, design, criterion)
 
 
 def _algorithm(method: str) -> Algorithm:
@@ -205,13 +229,13 @@ def _problem(build: Build, space: DesignSpace) -> tuple[Problem, tuple[str, ...]
     problem = build(replace(space, common_replicates=False))
     problem.require_affordable()
     if not space.common_replicates or space.region.n_types == 1:
-        return problem, ()
-    n = _best_common_replicates(build, problem)
+        return with_references(problem), ()
+    n = _best_common_replicates(lambda space: with_references(build(space)), problem)
     note = (
         f"All units have n = {n:.6g} observations, found by a one-dimensional search; the certificate holds among "
         "designs with that n."
     )
-    return build(_with_replicates(space, n)), (note,)
+    return with_references(build(_with_replicates(space, n))), (note,)
 
 
 def _with_replicates(space: DesignSpace, n: float) -> DesignSpace:
@@ -224,12 +248,13 @@ def _best_common_replicates(build: Build, problem: Problem) -> float:
 
     types, region = problem.n_types, problem.space.region
     z = interior.solve(problem).z
-    free = summed(region.type_of_atom, z[types:], types) / z[:types]
+    units = problem.n_units
+    free = summed(region.type_of_atom, z[units:], types) / z[:types]
     low, high = problem.space.replicate_bounds
     reach = np.log([max(low, free.min() / 4, 1e-9), min(high, free.max() * 4)])
 
     def loss(log_n: float) -> float:
-        return interior.solve(build(_with_replicates(problem.space, np.exp(log_n)))).loss
+        return interior.solve(build(_with_replicates(problem.space, np.exp(log_n)))).bound
 
     return float(np.exp(minimize_scalar(loss, bounds=reach, method="bounded", options={"xatol": 1e-7}).x))
 
@@ -241,7 +266,7 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Design:
         return round_design(problem, z)
     found: list[tuple[float, Design]] = []
     for n in sorted({np.floor(low), np.ceil(low)} - {0.0}):
-        neighbour = build(_with_replicates(problem.space, n))
+        neighbour = with_references(build(_with_replicates(problem.space, n)))
         try:
             design = round_design(neighbour, interior.solve(neighbour).z)
         except InfeasibleBudgetError:
@@ -283,14 +308,16 @@ def _check_covariates(model: MixedModel, space: DesignSpace) -> None:
 
 def _tidied(problem: Problem, z: Array) -> tuple[Array, Design]:
     """Masses without the negligible ones, each type's observations kept in all, and the design they make."""
-    types, region = problem.n_types, problem.space.region
+    types, units, region = problem.n_types, problem.n_units, problem.space.region
     share = z / problem.scale
     active = share[:types] > NEGLIGIBLE if problem.space.layout else np.ones(types, dtype=bool)
-    kept = (share[types:] > NEGLIGIBLE) & active[region.type_of_atom]
-    before = summed(region.type_of_atom, z[types:], types)
-    after = summed(region.type_of_atom, z[types:] * kept, types)
+    kept = (share[units:] > NEGLIGIBLE) & active[region.type_of_atom]
+    before = summed(region.type_of_atom, z[units:], types)
+    after = summed(region.type_of_atom, z[units:] * kept, types)
     factor = np.where(after > 0, before / np.where(after > 0, after, 1.0), 0.0)
-    tidy = np.concatenate([z[:types] * (after > 0), z[types:] * kept * factor[region.type_of_atom]])
+    tidy = z.copy()
+    tidy[:types] *= after > 0
+    tidy[units:] *= kept * factor[region.type_of_atom]
     return tidy, _design(problem, tidy)
 
 
@@ -299,8 +326,8 @@ def _design(problem: Problem, z: Array) -> Design:
     within = space.candidates.points.drop(columns=list(region.types))
     groups = []
     for t in np.flatnonzero(z[:types] > 0):
-        atoms = np.flatnonzero((region.type_of_atom == t) & (z[types:] > 0))
-        totals = z[types + atoms]
+        atoms = np.flatnonzero((region.type_of_atom == t) & (z[problem.n_units :] > 0))
+        totals = z[problem.n_units + atoms]
         at = region.type_values(int(t))
         groups.append(
             Group(float(z[t]), float(totals.sum() / z[t]), Measure.from_frame(within.iloc[atoms], totals), at)
@@ -308,28 +335,32 @@ def _design(problem: Problem, z: Array) -> Design:
     return Design(space.layout, groups, observed=space.observed, levels=space.observed_levels)
 
 
-def _value(bound: BoundCriterion, cov: AsymptoticCovariance) -> float:
-    """Criterion value from a covariance matrix, or ``inf``."""
-    used = np.abs(bound.combinations).max(axis=1) > 0
-    if cov.inestimable and any(n in cov.inestimable for n, u in zip(cov.names, used, strict=True) if u):
-        return float("inf")
-    return bound.value_at(cov.matrix)
+def _exact(
+    build: Build,
+    problem: Problem,
+    nominal: NominalValues,
+    z: Array,
+    common: bool,
+    certificate: Certificate,
+) -> ExactDesign:
+    with threadpool_limits(1, "blas"):
+        design = _rounded(build, problem, z, common)
+    loss = problem.loss(design)
+    reached = min(1.0, float(np.exp(certificate.upper_bound_loss - loss)))
+    value, cov = problem.criterion.value_of(loss_at(problem, design)), reported(problem, nominal, design)
+    return ExactDesign(design, value, design.spend(problem.cost), cov, reached)
 
 
-def _exact(problem: Problem, design: Design, certificate: Certificate) -> ExactDesign:
-    cov = covariance(problem.model, problem.nominal, design, problem.order)
-    reached = float(np.exp(certificate.upper_bound_loss - problem.loss(design)))
-    return ExactDesign(design, _value(problem.criterion, cov), design.spend(problem.cost), cov, min(1.0, reached))
-
-
-def _status(certificate: Certificate) -> Status:
+def _status(certificate: Certificate, iterate: interior.Iterate) -> Status:
+    if iterate.stopped:
+        return Status.STOPPED
     return Status.OPTIMAL if certificate.efficiency_bound >= OPTIMAL else Status.TO_TOLERANCE
 
 
 def _worthless_replicates(problem: Problem, gain: Array, z: Array) -> tuple[str, ...]:
     """Under the leading order: say that observations count for nothing, rather than return the bound silently."""
-    types = problem.n_types
-    if problem.order != "leading" or float(gain[types:] @ z[types:]) > 1e-6:
+    units = problem.n_units
+    if problem.order != "leading" or float(gain[units:] @ z[units:]) > 1e-6:
         return ()
     low = problem.space.replicate_bounds[0]
     return (
@@ -339,18 +370,23 @@ def _worthless_replicates(problem: Problem, gain: Array, z: Array) -> tuple[str,
     )
 
 
-def _regime(problem: Problem, rounded: ExactDesign) -> tuple[str, ...]:
-    """Warn where the order used is more than 10 % from the best order available, at the rounded plan."""
-    model, bound, order = problem.model, problem.criterion, problem.order
-    orders = ["exact"] if model.is_gaussian else ["two-term", "averaged"]
-    values = {o: _value(bound, covariance(model, problem.nominal, rounded.design, o)) for o in orders}
-    best = max(values, key=lambda o: bound.loss_of(values[o]))
-    ratio = bound.efficiency(values[best], rounded.value)
+def _regime(problem: Problem, design: Design) -> tuple[str, ...]:
+    """Warn where the order used is more than 10 % from the best order available, at the design."""
+    losses = {}
+    for order in dict.fromkeys(
+        [problem.order, *(["exact"] if problem.model.is_gaussian else ["two-term", "averaged"])]
+    ):
+        try:
+            losses[order] = loss_at(replace(problem, order=order), design)
+        except SpecificationError:  # an order that has no finite answer here is no better
+            continue
+    best = max(losses, key=lambda order: losses[order])
+    ratio = float(np.exp(losses[problem.order] - losses[best]))
     if not np.isfinite(ratio) or 1 / 1.1 <= ratio <= 1.1:
         return ()
     text = (
-        f"at the plan, the order '{order}' gives a variance {ratio:.2f} times that of the order '{best}', the best "
-        f"available: use order='{best}', or plan with larger groups."
+        f"at the plan, the order '{problem.order}' gives a variance {ratio:.2f} times that of the order '{best}', the "
+        f"best available: use order='{best}', or plan with larger groups."
     )
     warnings.warn(text, AsymptoticRegimeWarning, stacklevel=3)
     return (f"Asymptotics: {text}",)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.measures import beside
+from optdesign.optimize.interior import GAPS, Iterate
 from optdesign.optimize.problem import Problem
 
 if TYPE_CHECKING:
@@ -61,15 +62,18 @@ def floored(value: float, digits: int) -> str:
     return f"{np.floor(min(value, 1 - 1e-12) * 10**digits) / 10**digits:.{digits}f}"
 
 
-def certify(problem: Problem, gain: Array, loss: float, z: Array, achieved: float) -> Certificate:
-    """Certificate for the design with masses `z` and loss `achieved`.
+def certify(problem: Problem, iterate: Iterate, achieved: float) -> Certificate:
+    """Certificate for a design of loss `achieved`.
 
-    The sensitivities `gain` belong to an interior point of loss `loss`; they bound every admissible design, this
-    one included.
+    The iterate's sensitivities belong to a point near its masses; they bound every admissible design, this one
+    included.
     """
-    most, _, prices = problem.most(gain)
-    bound = loss - float(np.log(most))
-    frame = _frame(problem, gain, prices, z)
+    found = None
+    if iterate.multipliers is not None and iterate.levels is not None:
+        found = problem.priced(iterate.gain, iterate.multipliers, iterate.levels)
+    most, prices = found or problem.most(iterate.gain)
+    bound = iterate.bound - float(np.log(most))
+    frame = _frame(problem, iterate.gain, prices, iterate.z)
     return Certificate(float(min(1.0, np.exp(bound - achieved))), frame, bound)
 
 
@@ -77,9 +81,12 @@ def _frame(problem: Problem, gain: Array, prices: Array, z: Array) -> pd.DataFra
     import pandas as pd
 
     region, own = problem.space.region, ("kind", "sensitivity", "price", "ratio", "mass")
+    shown = np.concatenate([np.arange(region.n_types), np.arange(problem.n_units, len(z))])
+    gain, prices, z, scale = gain[shown], prices[shown], z[shown], problem.scale[shown]
     points = problem.space.candidates.points
-    kind = np.repeat(["unit", "observation"], [region.n_types, region.n_atoms])
+    kind = np.repeat(["unit", "observation"], [region.n_types, len(points)])
     frame = beside(pd.concat([region.types, points], ignore_index=True), own)
-    tiny = 1e-12 * max(float(np.abs(gain * problem.scale).max()), 1e-300) / problem.scale
+    # Multipliers are known to the barrier's gap: what is worth less of the budget than that is worth nothing.
+    tiny = GAPS[-1] / scale
     ratio = np.where((gain <= tiny) & (prices <= tiny), 1.0, gain / np.maximum(prices, tiny))
     return frame.assign(kind=kind, sensitivity=gain, price=prices, ratio=ratio, mass=z)

@@ -1,34 +1,42 @@
 """The default algorithm: a primal–dual interior point on a working set of atoms that the sensitivities extend.
 
 On the working set, Newton steps on the barrier problem converge quadratically; the Hessian of the loss is analytic.
-The multipliers then price every other atom; those worth more than their price enter, and the round repeats.
+The multipliers then price every other atom; those worth more than their price enter, and the round repeats, from where
+the last one stopped and ever more exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
+from scipy.optimize import linprog
 
-from optdesign.covariance.nested import AtomSubset
+from optdesign.covariance.information import Subset
 from optdesign.errors import SpecificationError
 from optdesign.optimize.problem import Evaluation, Problem
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
-#: Barrier gap, in efficiency, at which the iteration stops.
-GAP = 5e-8
+#: Barrier gaps, in efficiency: rounds are this exact while the working set grows, and in the end.
+GAPS = (1e-2, 1e-4, 5e-8)
 #: Residual of a sensitivity against its price, relative to the price of the budget, that counts as none.
 CENTRED = 3e-7
-#: Problems with at most this many atoms are solved whole.
-WHOLE = 64
+#: Atoms of a first working set beside those that span the regressors.
+FIRST = 12
+#: Atoms that enter in one round, at most; all of them are worth this share of what the best one is.
+ENTERING, WORTH_ENTERING = 24, 0.05
 #: An atom outside the working set enters when it is worth more than its price by this much, relative.
 TOLERANCE = 2e-8
+#: Share of a point well inside the constraints in the start of a later round, and the barrier gap it starts from.
+INWARDS, NEAR = 0.02, 0.1
+#: Rounds, and Newton steps in each, at most.
+ROUNDS, STEPS = 60, 120
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,52 +45,82 @@ class Iterate:
 
     Attributes
     ----------
-    z : array, shape (T + A,)
+    z : array, shape (n,)
         Masses.
-    gain : array, shape (T + A,)
+    gain : array, shape (n,)
         Sensitivities of all masses, at masses near z that are positive wherever derivatives need it.
-    loss : float
-        The loss at those masses.
+    bound : float
+        b such that no admissible design has a loss below b − log max zψ.
     iterations : int
+    multipliers, levels : array or None
+        Of the inequalities and of the equalities, where the algorithm has them.
+    stopped : bool
+        Whether it was interrupted.
     """
 
     z: Array
     gain: Array
-    loss: float
+    bound: float
     iterations: int
-
-
-def solve(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Iterate:
-    """Minimise the loss; `progress` is told each round's number and the worst relative excess over price."""
-    atoms = _first_atoms(problem)
-    iterations = 0
-    for round_number in range(60):
-        found = _solve_on(problem, atoms)
-        iterations += found.steps
-        gain = _all_gains(problem, found.evaluation)
-        excess = gain[problem.n_types :] - found.prices[problem.n_types :]
-        worth = excess * problem.scale[problem.n_types :]
-        worth[atoms] = -np.inf
-        if progress is not None:
-            progress(round_number, float(worth.max(initial=0.0)))
-        if worth.max(initial=0.0) <= TOLERANCE:
-            break
-        atoms = np.union1d(_still_useful(problem, atoms, found.z), _peaks(worth))
-    sparse = _sparser(problem, found)
-    z = np.zeros(len(gain))
-    z[problem.masses(sparse.atoms)] = sparse.z
-    return Iterate(z, gain, found.evaluation.loss, iterations + (sparse.steps if sparse is not found else 0))
+    multipliers: Array | None = None
+    levels: Array | None = None
+    stopped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """The optimum on a working set: its atoms, masses, prices of all masses, and Newton steps."""
+    """The optimum on a working set: its atoms, masses, multipliers of all constraints, and Newton steps."""
 
     atoms: Index
     z: Array
     evaluation: Evaluation
-    prices: Array
+    multipliers: Array
+    levels: Array
     steps: int
+    stopped: bool = False
+
+
+def solve(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Iterate:
+    """Minimise the loss; `progress` is told each round's number and the worst relative excess over price.
+
+    An interrupt from the keyboard ends the search with the best masses so far.
+    """
+    found, gain = _search(problem, progress or (lambda *_: None))
+    last = found if found.stopped else _sparser(problem, found)
+    z = np.zeros(len(gain))
+    z[problem.masses(last.atoms)] = last.z
+    return Iterate(z, gain, found.evaluation.at.bound, last.steps, found.multipliers, found.levels, found.stopped)
+
+
+def _search(problem: Problem, progress: Callable[[int, float], None]) -> tuple[_Found, Array]:
+    """Rounds of a growing working set, each exactness until no atom outside is worth its price by more than it."""
+    found, level = _solve_on(problem, _first_atoms(problem), GAPS[0]), 0
+    gain = _all_gains(problem, found)
+    for number in range(ROUNDS):
+        worth = _worth_outside(problem, found, gain)
+        excess = float(worth.max(initial=0.0))
+        try:
+            progress(number, excess)
+            if found.stopped or (excess <= TOLERANCE and level == len(GAPS) - 1):
+                break
+            level = min(level + (excess <= GAPS[level]), len(GAPS) - 1)
+            atoms = np.union1d(_still_useful(problem, found), _peaks(worth))
+            found = _solve_on(problem, atoms, GAPS[level], found)
+        except KeyboardInterrupt:
+            found = replace(found, stopped=True)
+        gain = _all_gains(problem, found)
+        if found.stopped:
+            break
+    return found, gain
+
+
+def _worth_outside(problem: Problem, found: _Found, gain: Array) -> Array:
+    """What each atom outside the working set is worth beyond its price, as a share of the budget's worth."""
+    c, units = problem.constraints, problem.n_units
+    prices = c.matrix.T @ found.multipliers + c.equal.T @ found.levels
+    worth = np.asarray((gain - prices) * problem.scale)[units:]
+    worth[found.atoms] = -np.inf
+    return worth
 
 
 def _sparser(problem: Problem, found: _Found) -> _Found:
@@ -92,169 +130,235 @@ def _sparser(problem: Problem, found: _Found) -> _Found:
     spreads it over all of them.
     """
     share, most = _shares(problem, found.atoms, found.z)
-    p = problem.rows.X.shape[1]
+    p = len(found.evaluation.covariances[0])
     choices = [found.atoms[share >= threshold * most] for threshold in (0.1, 0.01)]
     if len(choices[0]) > problem.n_types * p * (p + 1) // 2:  # more than any optimum needs
         choices.insert(0, np.intersect1d(_spanning_atoms(problem), found.atoms))
+    loss = problem.working.loss_at(found.evaluation.covariances)
     for kept in choices:
         if len(kept) == len(found.atoms):
             return found
         try:
-            fewer = _solve_on(problem, kept)
+            fewer = _solve_on(problem, kept, GAPS[-1], found)
         except (np.linalg.LinAlgError, SpecificationError):
             continue
-        if fewer.evaluation.loss <= found.evaluation.loss + 1e-7:
+        if problem.working.loss_at(fewer.evaluation.covariances) <= loss + 1e-7:
             return fewer
     return found
 
 
-def _all_gains(problem: Problem, evaluation: Evaluation) -> Array:
-    atoms = problem.information.sensitivities(evaluation.point.theta, evaluation.direction)
-    return np.concatenate([evaluation.gain[: problem.n_types], atoms])
+def _all_gains(problem: Problem, found: _Found) -> Array:
+    evaluation, total = found.evaluation, np.zeros(problem.informations[0].n_atoms)
+    for source, point, U in zip(problem.informations, evaluation.points, evaluation.directions, strict=True):
+        total += source.sensitivities(point, U)
+    return np.concatenate([evaluation.gain[: problem.n_units], total])
 
 
 def _first_atoms(problem: Problem) -> Index:
-    """All atoms, or rows that span each type's regressors and a regular sample of the rest."""
-    atoms = problem.space.region.n_atoms
-    if atoms <= WHOLE:
+    """Atoms that span each type's regressors, and a regular sample of the rest."""
+    atoms = problem.informations[0].n_atoms
+    if atoms <= 2 * FIRST:
         return np.arange(atoms)
-    return np.union1d(np.arange(0, atoms, max(1, atoms // (WHOLE // 2))), _spanning_atoms(problem))
+    return np.union1d(np.linspace(0, atoms - 1, FIRST).astype(np.intp), _spanning_atoms(problem))
 
 
 def _spanning_atoms(problem: Problem) -> Index:
     """Atoms that span each type's regressors, by pivoted QR factorisation: far apart, as few as the rank."""
-    region, rows = problem.space.region, problem.rows
-    first_row = np.zeros(region.n_atoms, dtype=np.intp)
-    first_row[region.atom[::-1]] = np.arange(len(region.atom))[::-1]
-    regressors = np.hstack([rows.X, rows.Z])[first_row]
+    regressors, atom = problem.informations[0].regressors
+    type_of_row = problem.type_of_atom[atom]
     chosen = []
-    for t in range(region.n_types):
-        mine = np.flatnonzero(region.type_of_atom == t)
+    for t in range(problem.n_types):
+        mine = np.flatnonzero(type_of_row == t)
         size = np.linalg.norm(regressors[mine], axis=0)
         upper, pivot = scipy.linalg.qr((regressors[mine] / np.where(size > 0, size, 1.0)).T, mode="r", pivoting=True)
-        chosen.append(mine[pivot[: upper.shape[0]]])
+        chosen.append(atom[mine[pivot[: upper.shape[0]]]])
     return np.unique(np.concatenate(chosen))
 
 
 def _peaks(worth: Array) -> Index:
     """Atoms worth more than their price: the best of each stretch of candidates, and the best of all."""
-    stretches = np.array_split(np.arange(len(worth)), min(64, len(worth)))
+    stretches = np.array_split(np.arange(len(worth)), min(ENTERING, len(worth)))
     best = np.array([stretch[np.argmax(worth[stretch])] for stretch in stretches])
-    top = np.argpartition(-worth, min(16, len(worth) - 1))[:16]
+    top = np.argpartition(-worth, min(ENTERING // 4, len(worth) - 1))[: ENTERING // 4]
     chosen = np.union1d(best, top)
-    return np.asarray(chosen[worth[chosen] > 0])
+    least = max(0.0, WORTH_ENTERING * float(worth.max(initial=0.0)))
+    return np.asarray(chosen[(worth[chosen] > 0) & (worth[chosen] >= least)])
 
 
-def _still_useful(problem: Problem, atoms: Index, z: Array) -> Index:
+def _still_useful(problem: Problem, found: _Found) -> Index:
     """The working set without atoms of no mass, but never so small that a type loses all of its own."""
-    share, most = _shares(problem, atoms, z)
-    return atoms[(share > 1e-7) | (share >= 0.1 * most)]
+    share, most = _shares(problem, found.atoms, found.z)
+    return found.atoms[(share > 1e-7) | (share >= 0.1 * most)]
 
 
 def _shares(problem: Problem, atoms: Index, z: Array) -> tuple[Array, Array]:
     """Share of the budget on each atom, and the largest share on any atom of the same type."""
-    share = z[problem.n_types :] / problem.scale[problem.n_types + atoms]
-    types = problem.space.region.type_of_atom[atoms]
+    share = z[problem.n_units :] / problem.scale[problem.n_units + atoms]
+    types = problem.type_of_atom[atoms]
     best = np.zeros(problem.n_types)
     np.maximum.at(best, types, share)
     return share, best[types]
 
 
-def _solve_on(problem: Problem, atoms: Index) -> _Found:
-    index = problem.masses(atoms)
-    start = problem.interior(index)
-    if start is None:
-        raise SpecificationError("the constraints leave no room: some bound holds with equality everywhere. Widen it.")
-    subset = problem.information.restricted(atoms)
-    barrier = _Barrier(problem, subset, index)
-    y, lam, nu, evaluation, steps = barrier.minimise(start / problem.scale[index])
-    c = problem.constraints
-    multipliers = np.zeros(len(c.upper))
-    multipliers[barrier.binding] = lam
-    prices = c.matrix.T @ multipliers + c.equal.T @ nu
-    return _Found(atoms, y * problem.scale[index], evaluation, prices, steps)
+def _solve_on(problem: Problem, atoms: Index, gap: float, last: _Found | None = None) -> _Found:
+    """The optimum on a working set to a barrier gap, from the inside of the constraints or from near the last one."""
+    subsets = [source.restricted(atoms) for source in problem.informations]
+    barrier = _Barrier.of(problem, subsets, problem.masses(atoms))
+    state, steps = barrier.minimise(*barrier.start(last), gap)
+    multipliers = np.zeros(len(problem.constraints.upper))
+    multipliers[barrier.binding] = state.lam / barrier.unit
+    done = 0 if last is None else last.steps
+    z = state.y * problem.scale[barrier.index]
+    return _Found(atoms, z, state.evaluation, multipliers, state.nu, done + steps, state.stopped)
 
 
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Masses in units of their scale, what the constraints leave, multipliers, and the loss there."""
+
+    y: Array
+    slack: Array
+    lam: Array
+    sig: Array
+    nu: Array
+    evaluation: Evaluation
+    stopped: bool = False
+
+    @property
+    def gap(self) -> float:
+        """Barrier gap."""
+        return float(self.y @ self.sig + self.slack @ self.lam)
+
+
+@dataclass(frozen=True, eq=False)
 class _Barrier:
     """Primal–dual Newton iteration for min loss(y) subject to A y ≤ b, E y = e, y ≥ 0, from the inside."""
 
-    def __init__(self, problem: Problem, subset: AtomSubset, index: Index) -> None:
-        self.problem, self.subset, self.scale = problem, subset, problem.scale[index]
-        matrix, upper, equal, level, self.binding = problem.constraints.restricted(index)
-        self.unit = np.abs(matrix * self.scale).max(axis=1, initial=0.0)
-        self.A = matrix * self.scale / self.unit[:, None]
-        self.b = upper / self.unit
-        self.E, self.e = equal * self.scale, level
+    problem: Problem
+    subsets: Sequence[Subset]
+    index: Index
+    scale: Array
+    binding: Index
+    unit: Array
+    A: Array
+    b: Array
+    E: Array
+    e: Array
 
-    def evaluate(self, y: Array) -> Evaluation:
-        return self.problem.evaluate(self.subset, y * self.scale)
+    @classmethod
+    def of(cls, problem: Problem, subsets: Sequence[Subset], index: Index) -> _Barrier:
+        """The problem on some masses, every row in multiples of its largest entry."""
+        matrix, upper, equal, level, binding = problem.constraints.restricted(index)
+        scale = problem.scale[index]
+        unit = np.abs(matrix * scale).max(axis=1, initial=0.0)
+        A = matrix * scale / unit[:, None]
+        return cls(problem, subsets, index, scale, binding, unit, A, upper / unit, equal * scale, level)
 
-    def minimise(self, y: Array) -> tuple[Array, Array, Array, Evaluation, int]:
-        n, q = len(y), len(self.b)
-        slack = self.b - self.A @ y
-        evaluation = self.evaluate(y)
-        mu = 1.0 / (n + q)
-        lam, sig, nu = mu / slack, mu / y, np.zeros(len(self.e))
-        off_centre = 0
-        for step in range(120):
-            gap = float(y @ sig + slack @ lam)
-            gradient = -evaluation.gain * self.scale
-            residual = gradient + self.A.T @ lam + self.E.T @ nu - sig
-            error = float(np.abs(residual).max())
-            if gap < GAP and (error < CENTRED or gap < 1e-2 * GAP):
-                return y, lam / self.unit, nu, evaluation, step
+    def evaluate(self, y: Array, smoothing: float) -> Evaluation:
+        return self.problem.evaluate(self.subsets, y * self.scale, smoothing)
+
+    def centre(self) -> Array:
+        """A point well inside the constraints; `SpecificationError` where there is none."""
+        n, slack = len(self.index), np.maximum(np.abs(self.b), 1.0)
+        answer = linprog(
+            np.append(np.zeros(n), -1.0),
+            A_ub=np.block([[self.A, slack[:, None]], [-np.eye(n), np.ones((n, 1))]]),
+            b_ub=np.append(self.b, np.zeros(n)),
+            A_eq=np.hstack([self.E, np.zeros((len(self.e), 1))]) if len(self.e) else None,
+            b_eq=self.e if len(self.e) else None,
+            bounds=[(0, None)] * n + [(None, 1.0)],
+            method="highs",
+        )
+        if answer.status != 0 or answer.x[-1] <= 1e-13:
+            raise SpecificationError(
+                "the constraints leave no room: some bound holds with equality everywhere. Widen it."
+            )
+        return np.asarray(answer.x[:-1])
+
+    def start(self, last: _Found | None) -> tuple[Array, float]:
+        """The last optimum moved a little inwards, or a point well inside; and the barrier gap to start from."""
+        centre = self.centre()
+        if last is not None:
+            y = np.zeros(len(self.problem.scale))
+            y[self.problem.masses(last.atoms)] = last.z
+            near = (1.0 - INWARDS) * y[self.index] / self.scale + INWARDS * centre
+            if (self.A @ near < self.b).all():
+                return near, NEAR
+        return centre, 1.0
+
+    def minimise(self, y: Array, mu: float, target: float) -> tuple[_State, int]:
+        """Newton steps until the gap is below the target and sensitivities are centred on their prices."""
+        size, slack = len(y) + len(self.b), self.b - self.A @ y
+        mu = mu / size
+        state = _State(y, slack, mu / slack, mu / y, np.zeros(len(self.e)), self.evaluate(y, mu))
+        off_centre, centred = 0, max(CENTRED, 0.1 * target)
+        for step in range(STEPS):
+            error = self.residual(state)
+            if state.gap < target and (error < centred or state.gap < 1e-2 * target):
+                return state, step
             # Where the information is nearly singular the sensitivities of tiny masses move fast: centre first.
-            off_centre = off_centre + 1 if error > max(30.0 * gap, CENTRED) else 0
-            mu = (0.1 if not off_centre else 0.5 if off_centre % 4 == 0 else 1.0) * gap / (n + q)
-            dy, nu_new = self._direction(evaluation, gradient, y, slack, lam, sig, nu, mu)
-            ds = -self.A @ dy
-            dlam = mu / slack - lam - lam / slack * ds
-            dsig = mu / y - sig - sig / y * dy
-            primal = self._line_search(evaluation, y, slack, dy, ds, mu)
-            if primal is None:
-                return y, lam / self.unit, nu, evaluation, step
-            length, evaluation = primal
-            dual = min(_longest(lam, dlam), _longest(sig, dsig))
-            y, slack = y + length * dy, slack + length * ds
-            lam, sig, nu = lam + dual * dlam, sig + dual * dsig, nu + dual * (nu_new - nu)
-        return y, lam / self.unit, nu, evaluation, step
+            off_centre = off_centre + 1 if error > max(30.0 * state.gap, centred) else 0
+            mu = (0.1 if not off_centre else 0.5 if off_centre % 4 == 0 else 1.0) * state.gap / size
+            try:
+                after = self.step(state, mu)
+            except KeyboardInterrupt:
+                return replace(state, stopped=True), step
+            if after is None:
+                return state, step
+            state = after
+        return state, STEPS
 
-    def _direction(
-        self,
-        evaluation: Evaluation,
-        gradient: Array,
-        y: Array,
-        slack: Array,
-        lam: Array,
-        sig: Array,
-        nu: Array,
-        mu: float,
-    ) -> tuple[Array, Array]:
+    def residual(self, state: _State) -> float:
+        """Largest difference of a sensitivity from its price."""
+        prices = self.A.T @ state.lam + self.E.T @ state.nu - state.sig
+        return float(np.abs(prices - state.evaluation.gain * self.scale).max())
+
+    def step(self, state: _State, mu: float) -> _State | None:
+        """One Newton step towards the central path at μ; None where rounding leaves none."""
+        state = replace(state, evaluation=state.evaluation.smoothed(mu))
+        dy, nu = self._direction(state, mu)
+        ds = -self.A @ dy
+        dlam = mu / state.slack - state.lam - state.lam / state.slack * ds
+        dsig = mu / state.y - state.sig - state.sig / state.y * dy
+        found = self._line_search(state, dy, ds, mu)
+        if found is None:
+            return None
+        length, evaluation = found
+        dual = min(_longest(state.lam, dlam), _longest(state.sig, dsig))
+        return _State(
+            state.y + length * dy,
+            state.slack + length * ds,
+            state.lam + dual * dlam,
+            state.sig + dual * dsig,
+            state.nu + dual * (nu - state.nu),
+            evaluation,
+        )
+
+    def _direction(self, state: _State, mu: float) -> tuple[Array, Array]:
         """Newton step in y, and the new multipliers of the equalities."""
-        hessian = evaluation.hessian * np.outer(self.scale, self.scale)
+        y, evaluation = state.y, state.evaluation
         # Scaled by y, the system stays well conditioned while masses tend to zero.
-        system = hessian * np.outer(y, y) + np.diag(sig * y) + (self.A * y).T @ (self.A * y * (lam / slack)[:, None])
-        right = -(gradient * y + (self.A * y).T @ (mu / slack) - mu)
+        size, A = self.scale * y, self.A * y
+        system = evaluation.hessian * np.outer(size, size) + (A.T * (state.lam / state.slack)) @ A
+        system[np.diag_indices(len(y))] += state.sig * y
+        right = evaluation.gain * size - A.T @ (mu / state.slack) + mu
         factor = _factor(system)
         if not len(self.e):
-            return scipy.linalg.cho_solve(factor, right) * y, nu
+            return scipy.linalg.cho_solve(factor, right) * y, state.nu
         E = self.E * y
-        answered = scipy.linalg.cho_solve(factor, E.T)
-        free = scipy.linalg.cho_solve(factor, right)
-        nu_new = np.linalg.solve(E @ answered, E @ free - (self.e - self.E @ y))
-        return (free - answered @ nu_new) * y, nu_new
+        answered = scipy.linalg.cho_solve(factor, np.column_stack([E.T, right]))
+        nu = np.linalg.lstsq(E @ answered[:, :-1], E @ answered[:, -1] - (self.e - self.E @ y))[0]
+        return (answered[:, -1] - answered[:, :-1] @ nu) * y, nu
 
-    def _line_search(
-        self, now: Evaluation, y: Array, slack: Array, dy: Array, ds: Array, mu: float
-    ) -> tuple[float, Evaluation] | None:
+    def _line_search(self, state: _State, dy: Array, ds: Array, mu: float) -> tuple[float, Evaluation] | None:
         """Longest halved step that lowers the barrier function; None where rounding leaves none."""
-        length = min(1.0, _longest(y, dy), _longest(slack, ds))
-        barrier = now.loss - mu * (np.log(y).sum() + np.log(slack).sum())
+        length = min(1.0, _longest(state.y, dy), _longest(state.slack, ds))
+        barrier = state.evaluation.loss - mu * (np.log(state.y).sum() + np.log(state.slack).sum())
         for _ in range(40):
-            trial_y, trial_slack = y + length * dy, slack + length * ds
+            y, slack = state.y + length * dy, state.slack + length * ds
             try:
-                trial = self.evaluate(trial_y)
-                value = trial.loss - mu * (np.log(trial_y).sum() + np.log(trial_slack).sum())
+                trial = self.evaluate(y, mu)
+                value = trial.loss - mu * (np.log(y).sum() + np.log(slack).sum())
             except np.linalg.LinAlgError:
                 value = np.inf
             if value <= barrier + 1e-12 * max(1.0, abs(barrier)):

@@ -7,10 +7,10 @@ linear constraints on z.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,19 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from optdesign.costs import Cost
-from optdesign.covariance.encoded import EncodedRows, encode, random_dimension
-from optdesign.covariance.nested import AtomSubset, InformationPoint, NestedInformation, information_of
-from optdesign.criteria import BoundCriterion, Criterion
+from optdesign.covariance.encoded import EncodedRows, encode, fixed_columns, random_dimension
+from optdesign.covariance.information import Augmented, Information, Point, Subset
+from optdesign.covariance.nested import information_of, mass_information
+from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Parameters
 from optdesign.designs import Design, DesignSpace
-from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number
+from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number, listed
+from optdesign.linalg import SINGULAR
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import ladder
+from optdesign.units import kinds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -33,6 +39,14 @@ Index = npt.NDArray[np.intp]
 QUADRATURE_TOLERANCE = 1e-7
 #: Most atoms of each type that are looked at to settle the quadrature.
 SAMPLE = 50
+#: Name of the constraint that the budget is.
+BUDGET = "budget"
+#: Smallest rounding-off of a criterion's corners.
+SMOOTHING = 1e-9
+#: Constraint rows up to which masses with the same column are merged in linear programs.
+FEW_ROWS = 60
+#: Excess of a bound by the multipliers at hand over the optimum, above which a linear program is solved instead.
+PRICED = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +60,20 @@ class LinearConstraints:
     level: Array
     equal_labels: tuple[str, ...]
 
+    def with_rows(
+        self, kept: npt.NDArray[np.bool_], kept_equal: npt.NDArray[np.bool_] | None = None
+    ) -> LinearConstraints:
+        """Some of the inequalities, and some of the equalities (all unless given)."""
+        equal = np.ones(len(self.level), dtype=bool) if kept_equal is None else kept_equal
+        return LinearConstraints(
+            self.matrix[kept],
+            self.upper[kept],
+            tuple(np.array(self.labels, dtype=object)[kept]),
+            self.equal[equal],
+            self.level[equal],
+            tuple(np.array(self.equal_labels, dtype=object)[equal]),
+        )
+
     def restricted(self, index: Index) -> tuple[Array, Array, Array, Array, Index]:
         """Dense rows for some of the masses, the others at zero; rows that then hold anyway are left out.
 
@@ -58,41 +86,56 @@ class LinearConstraints:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The loss at some masses, with gradient and Hessian on demand."""
+    """The loss at some masses, with gradient and Hessian on demand.
 
-    point: InformationPoint
-    criterion: BoundCriterion
-    covariance: Array
+    Attributes
+    ----------
+    points : tuple of Point
+        Information in each scenario.
+    covariances : tuple of array, shape (p, p)
+    at : CriterionPoint
+        The criterion there.
+    """
 
-    @cached_property
+    points: tuple[Point, ...]
+    covariances: tuple[Array, ...]
+    at: CriterionPoint
+
+    def smoothed(self, smoothing: float) -> Evaluation:
+        """The same masses with corners of the criterion rounded off less, or more."""
+        return replace(self, at=self.at.criterion.at(self.covariances, smoothing))
+
+    @property
     def loss(self) -> float:
-        """−log Φ."""
-        return self.criterion.loss_of(self.criterion.value_at(self.covariance))
+        """−log Φ, smoothed."""
+        return self.at.loss
 
     @cached_property
-    def direction(self) -> Array:
-        """U with ∂loss/∂M = −UUᵀ."""
-        return self.criterion.root(self.covariance)
+    def directions(self) -> list[Array]:
+        """U of each scenario, with ∂loss/∂M = −UUᵀ."""
+        return self.at.directions()
 
     @cached_property
-    def changes(self) -> Array:
-        """∂M/∂z for every mass, shape (n, p, p)."""
-        return np.concatenate([self.point.unit_gradients(), self.point.atom_gradients()])
+    def changes(self) -> list[Array]:
+        """∂M/∂z for every mass in each scenario, shape (n, p, p)."""
+        return [np.concatenate([point.unit_gradients(), point.atom_gradients()]) for point in self.points]
 
     @cached_property
     def gain(self) -> Array:
         """ψ = −∂loss/∂z, the sensitivity of every mass, not negative; Σ zψ = 1."""
-        U = self.direction
-        return np.asarray(np.einsum("ik,nij,jk->n", U, self.changes, U, optimize=True))
+        pairs = zip(self.changes, self.directions, strict=True)
+        return np.asarray(sum(np.tensordot(changes, U @ U.T, 2) for changes, U in pairs))
 
     @cached_property
     def hessian(self) -> Array:
-        """∂²loss/∂z∂zᵀ, shape (n, n), positive semi-definite."""
-        U, n = self.direction, len(self.changes)
-        pulled = self.changes @ U
-        half = (np.linalg.cholesky(self.covariance).T @ pulled).reshape(n, -1)
-        second = 2.0 * (half @ half.T) + 2.0 * self.point.curvature(U)
-        return np.asarray(second - self.criterion.correction(U.T @ pulled))
+        """∂²loss/∂z∂zᵀ, shape (n, n), positive semi-definite but for corners."""
+        total = self.at.second(self.changes)
+        for point, covariance, changes, U in zip(
+            self.points, self.covariances, self.changes, self.directions, strict=True
+        ):
+            half = (np.linalg.cholesky(covariance).T @ (changes @ U)).reshape(len(changes), -1)
+            total = total + 2.0 * (half @ half.T) + 2.0 * point.curvature(U)
+        return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,130 +144,162 @@ class Problem:
 
     Attributes
     ----------
-    model, nominal : MixedModel, NominalValues
+    model : MixedModel
+    nominals : tuple of NominalValues
+        One for each scenario; the first one's nominal values are those of reports.
     space : DesignSpace
     order : str
     nodes : int
         Quadrature nodes per random effect.
     criterion : BoundCriterion
+    basis : array, shape (p, p)
+        B: the search goes on in combinations of the parameters whose information BᵀMB is near the identity.
     constraints : LinearConstraints
-    price : array, shape (T + A,)
-        Price of one unit of each type and one observation at each atom.
+    price : array, shape (n,)
+        Price of one unit of each kind and of one observation at each atom.
     money : float
         Budget left after fixed costs.
+    scale : array, shape (n,)
+        What the budgets buy of each mass alone: the natural size of the variables.
     cost : Cost
+    run : Design or None
+        What has been run.
+    already : array, shape (S, p, p), or None
+        Its information, in the basis.
     """
 
     model: MixedModel
-    nominal: NominalValues
+    nominals: tuple[NominalValues, ...]
     space: DesignSpace
     order: str
     nodes: int
     criterion: BoundCriterion
+    basis: Array
     constraints: LinearConstraints
     price: Array
     money: float
+    scale: Array
     cost: Cost
+    run: Design | None = None
+    already: Array | None = None
+
+    @property
+    def nominal(self) -> NominalValues:
+        """The nominal values of reports."""
+        return self.nominals[0]
+
+    @property
+    def n_units(self) -> int:
+        """Number of masses that count units."""
+        return self.informations[0].n_units
 
     @property
     def n_types(self) -> int:
-        """Number of unit types, T."""
+        """Number of unit types that may be chosen, T."""
         return self.space.region.n_types
 
-    @cached_property
-    def rows(self) -> EncodedRows:
-        """The model at its nominal values on the candidate rows."""
-        return encode(self.model, self.nominal, self.space.region, self.nodes)
+    @property
+    def type_of_atom(self) -> Index:
+        """Unit type of each atom, shape (A,)."""
+        return self.space.region.type_of_atom
 
-    def of_groups(self, design: Design) -> Array:
-        """Information of each group of a design on its own, shape (groups, p, p)."""
-        rows = encode(self.model, self.nominal, design.region, self.nodes)
-        return information_of(rows, self.order).whole.at(*design.masses).by_type
+    @cached_property
+    def working(self) -> BoundCriterion:
+        """The criterion in the basis."""
+        return self.criterion.in_basis(self.basis)
+
+    @cached_property
+    def rows(self) -> tuple[EncodedRows, ...]:
+        """The model at each scenario's nominal values on the candidate rows, in the basis."""
+        each = (encode(self.model, nominal, self.space.region, self.nodes) for nominal in self.nominals)
+        return tuple(replace(rows, X=rows.X @ self.basis) for rows in each)
+
+    @cached_property
+    def informations(self) -> tuple[Information, ...]:
+        """Information as a function of the masses, in each scenario."""
+        sources = tuple(mass_information(rows, self.order) for rows in self.rows)
+        if self.already is None:
+            return sources
+        return tuple(Augmented(new, old) for new, old in zip(sources, self.already, strict=True))
+
+    def informations_of(self, design: Design) -> Array:
+        """Information of a design in each scenario, with what has been run, in the basis, shape (S, p, p)."""
+        found = information_at(self.model, self.nominals, design, self.order, self.nodes, self.basis)
+        return found if self.already is None else found + self.already
 
     def loss(self, design: Design) -> float:
         """−log Φ of a design."""
-        return self.criterion.loss(self.of_groups(design).sum(axis=0))
-
-    @cached_property
-    def information(self) -> NestedInformation:
-        """Information as a function of the masses."""
-        return information_of(self.rows, self.order)
-
-    @cached_property
-    def scale(self) -> Array:
-        """What the budget buys of each mass alone: the natural size of the variables."""
-        dear = max(float(self.price.max()), np.finfo(float).tiny)
-        return self.money / np.where(self.price > 0, self.price, dear)
+        return self.working.loss(self.informations_of(design))
 
     def masses(self, atoms: Index) -> Index:
         """Positions in z of all unit counts and of some atoms."""
-        return np.concatenate([np.arange(self.n_types), self.n_types + atoms])
+        return np.concatenate([np.arange(self.n_units), self.n_units + atoms])
 
-    def evaluate(self, subset: AtomSubset, z: Array) -> Evaluation:
-        """The loss at masses of a subset; `LinAlgError` where the information is singular."""
-        point = subset.at(z[: self.n_types], z[self.n_types :])
-        scale = 1.0 / np.sqrt(np.diag(point.information))
-        root = np.linalg.cholesky(point.information * np.outer(scale, scale))
-        half = np.linalg.solve(root, np.diag(scale))
-        return Evaluation(point, self.criterion, half.T @ half)
+    def evaluate(self, subsets: Sequence[Subset], z: Array, smoothing: float = 0.0) -> Evaluation:
+        """The loss at masses of a subset in each scenario; `LinAlgError` where the information is singular."""
+        points = tuple(subset.at(z[: self.n_units], z[self.n_units :]) for subset in subsets)
+        covariances = tuple(_inverse(point.information) for point in points)
+        return Evaluation(points, covariances, self.working.at(covariances, max(smoothing, SMOOTHING)))
 
-    def most(self, gain: Array) -> tuple[float, Array, Array]:
+    def most(self, gain: Array) -> tuple[float, Array]:
         """Linear program: the most of ``gain @ z`` that the constraints allow.
 
         Returns
         -------
         value : float
-        z : array, shape (T + A,)
-        prices : array, shape (T + A,)
+        prices : array, shape (n,)
             What the constraints' multipliers charge for each mass; nowhere below `gain`.
         """
         answer = self._linear_program(-gain * self.scale)
         if answer.status != 0:
             raise ConvergenceError(f"the linear program for the certificate failed: {answer.message}")
-        return -float(answer.fun), answer.x * self.scale, gain + answer.lower.marginals / self.scale
+        c = self.constraints
+        prices = -(c.matrix.T @ answer.ineqlin.marginals + c.equal.T @ answer.eqlin.marginals)
+        return -float(answer.fun), np.maximum(prices, gain)
+
+    def priced(self, gain: Array, multipliers: Array, levels: Array) -> tuple[float, Array] | None:
+        """The same by multipliers at hand, that of the budget raised until no mass is worth more than its price.
+
+        None where a mass without a price would be worth more, or the bound misses the optimum by far.
+        """
+        c = self.constraints
+        prices = c.matrix.T @ multipliers + c.equal.T @ levels
+        short = gain - prices > 1e-15 * np.abs(prices)
+        if (self.price[short] <= 0).any():
+            return None
+        raised = float(((gain - prices)[short] / self.price[short]).max(initial=0.0))
+        value = float(c.upper @ multipliers + c.level @ levels) + raised * self.money
+        return (value, np.maximum(prices + raised * self.price, gain)) if value <= 1.0 + PRICED else None
+
+    @cached_property
+    def _alike(self) -> Index:
+        """Number of each mass's column in the constraints: masses with equal numbers are interchangeable there."""
+        c = self.constraints
+        if c.matrix.shape[0] + c.equal.shape[0] > FEW_ROWS:
+            return np.arange(len(self.price))
+        return kinds(list(sp.vstack([c.matrix, c.equal]).toarray()), len(self.price))[0]
 
     def _linear_program(self, objective: Array) -> Any:
-        """Minimise ``objective @ y`` over admissible masses z = scale * y."""
+        """Minimise ``objective @ y`` over admissible masses z = scale * y, one of each kind that is alike."""
+        order = np.argsort(objective / self.scale, kind="stable")
+        _, first = np.unique(self._alike[order], return_index=True)
+        kept = order[first]
         c = self.constraints
-        columns = sp.diags_array(self.scale)
+        columns = sp.diags_array(self.scale[kept])
         return linprog(
-            objective,
-            A_ub=c.matrix @ columns if c.matrix.shape[0] else None,
+            objective[kept],
+            A_ub=c.matrix[:, kept] @ columns if c.matrix.shape[0] else None,
             b_ub=c.upper if c.matrix.shape[0] else None,
-            A_eq=c.equal @ columns if c.equal.shape[0] else None,
+            A_eq=c.equal[:, kept] @ columns if c.equal.shape[0] else None,
             b_eq=c.level if c.equal.shape[0] else None,
             method="highs",
         )
-
-    def interior(self, index: Index) -> Array | None:
-        """Masses well inside the constraints, others than `index` at zero; None where there is no interior."""
-        matrix, upper, equal, level, _ = self.constraints.restricted(index)
-        scale = self.scale[index]
-        slack = np.maximum(np.abs(matrix * scale).max(axis=1, initial=0.0), np.abs(upper))
-        A_ub = np.block([[matrix * scale, slack[:, None]], [-np.eye(len(index)), np.ones((len(index), 1))]])
-        answer = linprog(
-            np.append(np.zeros(len(index)), -1.0),
-            A_ub=A_ub,
-            b_ub=np.append(upper, np.zeros(len(index))),
-            A_eq=np.hstack([equal * scale, np.zeros((len(equal), 1))]) if len(equal) else None,
-            b_eq=level if len(equal) else None,
-            bounds=[(0, None)] * len(index) + [(None, 1.0)],
-            method="highs",
-        )
-        return None if answer.status != 0 or answer.x[-1] <= 1e-13 else answer.x[:-1] * scale
 
     def cheapest(self) -> float:
         """Price of the cheapest masses that keep every constraint but the budget; ``nan`` where none do."""
         c = self.constraints
-        keep = np.array([label != "budget" for label in c.labels])
-        answer = linprog(
-            self.price,
-            A_ub=c.matrix[keep] if keep.any() else None,
-            b_ub=c.upper[keep] if keep.any() else None,
-            A_eq=c.equal if c.equal.shape[0] else None,
-            b_eq=c.level if c.equal.shape[0] else None,
-            method="highs",
-        )
+        keep = np.array([label != BUDGET for label in c.labels])
+        answer = replace(self, constraints=c.with_rows(keep))._linear_program(self.price * self.scale)
         return float(answer.fun) if answer.status == 0 else float("nan")
 
     def require_affordable(self) -> None:
@@ -235,15 +310,12 @@ class Problem:
         InfeasibleBudgetError
             With the price of the cheapest design that keeps the bounds.
         SpecificationError
-            Where the bounds contradict each other, or something useful costs nothing.
+            Where the bounds contradict each other, with the fewest that do, or something useful costs nothing.
         """
         price = self.cheapest()
         largest = self._linear_program(-np.ones(len(self.price)))
         if np.isnan(price) or (largest.status == 0 and -largest.fun < 1e-9):
-            raise SpecificationError(
-                "no design keeps all the bounds at once: counts, replicates, at_most and constraints contradict each "
-                "other. Widen one of them."
-            )
+            raise SpecificationError(conflict(self))
         if price > self.money * (1 + 1e-12):
             raise InfeasibleBudgetError(
                 f"after fixed costs {self.money:,.2f} is left, and the cheapest design within the bounds costs "
@@ -258,6 +330,37 @@ class Problem:
             )
 
 
+def _inverse(information: Array) -> Array:
+    """Inverse of a regular information matrix, through its Cholesky factor at unit diagonal."""
+    diagonal = np.diag(information)
+    if not (diagonal > 0).all():
+        raise np.linalg.LinAlgError("a coefficient has no information")
+    scale = 1.0 / np.sqrt(diagonal)
+    half = np.linalg.solve(np.linalg.cholesky(information * np.outer(scale, scale)), np.diag(scale))
+    return np.asarray(half.T @ half)
+
+
+def conflict(problem: Problem) -> str:
+    """Which bounds contradict each other: the fewest that do, found by leaving out one after another."""
+    c = problem.constraints
+    names = list(dict.fromkeys([*c.labels, *c.equal_labels]))
+    needed = list(names)
+    for name in names:
+        rest = [other for other in needed if other != name]
+        if not _possible(problem, rest):
+            needed = rest
+    words = listed([name for name in needed if name != "study"])
+    return f"no design keeps all the bounds at once. These contradict each other: {words}. Widen one of them."
+
+
+def _possible(problem: Problem, names: Sequence[str]) -> bool:
+    """Whether some design that is not empty keeps the named constraints."""
+    c = problem.constraints
+    kept = c.with_rows(np.isin(c.labels, names), np.isin(c.equal_labels, names))
+    answer = replace(problem, constraints=kept)._linear_program(-np.ones(len(problem.price)))
+    return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= 1e-9))
+
+
 def make_problem(
     model: MixedModel,
     nominal: NominalValues,
@@ -266,8 +369,43 @@ def make_problem(
     cost: Cost,
     budget: float,
     order: str,
+    limits: Mapping[str, tuple[Cost, float]] | None = None,
+    already: Design | None = None,
 ) -> Problem:
     """The design problem in numbers, with as many quadrature nodes as its information needs."""
+    money, price = _priced(space, cost, budget)
+    budgets = [(BUDGET, price, money)]
+    for name, (prices_, amount) in (limits or {}).items():
+        further = _priced(space, prices_, amount)
+        budgets.append((f"limit on {name}", further[1], further[0]))
+    nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
+    nodes, informations = _settled_nodes(model, nominals, space, order)
+    bound = bound_criterion(model, nominals, criterion)
+    if already is not None:
+        informations = informations + information_at(model, nominals, already, order, nodes, np.eye(len(bound.names)))
+    bound.require_estimable(informations, "admissible design")
+    basis = _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
+    run = None if already is None else information_at(model, nominals, already, order, nodes, basis)
+    return Problem(
+        model,
+        nominals,
+        space,
+        order,
+        nodes,
+        bound,
+        basis,
+        _constraints(space, budgets, run is not None),
+        _beside_run(space, price, run is not None),
+        money,
+        _scale(space, budgets, run is not None),
+        cost,
+        already,
+        run,
+    )
+
+
+def _priced(space: DesignSpace, cost: Cost, budget: float) -> tuple[float, Array]:
+    """Money left after fixed costs, and the price of every mass."""
     if not (is_number(budget) and budget > 0):
         raise SpecificationError(f"budget must be a positive finite number; got {budget!r}.")
     _check_cost(cost, space)
@@ -281,28 +419,80 @@ def make_problem(
         raise SpecificationError(
             "nothing has a price, so the budget limits nothing: give units or observations a price in the cost."
         )
-    nominal = nominal.referring_to(space.region.frame)
-    nodes, rows, information = _settled_nodes(model, nominal, space, order)
-    bound = criterion.bind(rows.names, rows.aliases)
-    bound.require_estimable(information, "admissible design")
-    return Problem(model, nominal, space, order, nodes, bound, _constraints(space, price, money), price, money, cost)
+    return money, price
+
+
+def _basis(rows: EncodedRows) -> Array:
+    """Combinations of the coefficients whose columns are orthonormal over a sample of the candidates.
+
+    With random effects the coefficients stay as they are: combining them would mix rows of very different weights.
+    """
+    size = rows.X.shape[1]
+    if rows.sigma.any() or len(rows.X) < size:
+        return np.eye(size)
+    upper = np.linalg.qr(rows.X, mode="r")
+    regular = np.abs(np.diag(upper)) > np.sqrt(SINGULAR) * np.linalg.norm(upper, axis=0)
+    return np.asarray(np.linalg.inv(upper)) if regular.all() else np.eye(size)
+
+
+def bound_criterion(model: MixedModel, nominals: Sequence[NominalValues], criterion: Criterion) -> BoundCriterion:
+    """The criterion for a model at the nominal values of each scenario, all with reference data."""
+    return criterion.bind([_parameters(model, nominal) for nominal in nominals])
+
+
+def _parameters(model: MixedModel, nominal: NominalValues) -> Parameters:
+    assert nominal.reference is not None  # set by whoever builds a problem
+    encoding, _ = fixed_columns(model, nominal, nominal.reference)
+    columns = partial(_columns, model, nominal)
+    return Parameters(encoding.fixed_names, encoding.aliases, nominal.beta_vector(encoding), columns)
+
+
+def _columns(model: MixedModel, nominal: NominalValues, frame: pd.DataFrame) -> Array:
+    return fixed_columns(model, nominal, frame)[1]
+
+
+def information_at(
+    model: MixedModel, nominals: Sequence[NominalValues], design: Design, order: str, nodes: int, basis: Array
+) -> Array:
+    """Information of a design in each scenario, as BᵀMB, shape (S, p, p)."""
+    found = []
+    for nominal in nominals:
+        rows = encode(model, nominal, design.region, nodes)
+        rows = replace(rows, X=rows.X @ basis)
+        found.append(information_of(rows, order).whole.at(*design.masses).information)
+    return np.array(found)
+
+
+def _beside_run(space: DesignSpace, values: Array, run: bool, own: float = 0.0) -> Array:
+    """A value for every mass, with one for what has been run after the unit types."""
+    return np.insert(values, space.region.n_types, own) if run else values
+
+
+def _scale(space: DesignSpace, budgets: Sequence[tuple[str, Array, float]], run: bool) -> Array:
+    """What the budgets buy of each mass alone."""
+    reach = np.full(len(budgets[0][1]), np.inf)
+    for _, price, money in budgets:
+        dear = max(float(price.max()), np.finfo(float).tiny)
+        reach = np.minimum(reach, money / np.where(price > 0, price, dear))
+    return _beside_run(space, reach, run, 1.0)
 
 
 def _settled_nodes(
-    model: MixedModel, nominal: NominalValues, space: DesignSpace, order: str
-) -> tuple[int, EncodedRows, Array]:
-    """Fewest nodes at which the information of an even spread over the candidates has settled, rows, information."""
+    model: MixedModel, nominals: Sequence[NominalValues], space: DesignSpace, order: str
+) -> tuple[int, Array]:
+    """Fewest nodes at which the information of an even spread over the candidates has settled, and the information."""
     sample = space.region.thinned(SAMPLE)
     masses = np.ones(sample.n_types), np.ones(sample.n_atoms)
-    last = np.zeros((0, 0))
-    for nodes in ladder(random_dimension(model, nominal)):
-        rows = encode(model, nominal, sample, nodes)
-        information = information_of(rows, order).whole.at(*masses).information
-        size = np.sqrt(np.outer(np.diag(information), np.diag(information)))
+    last = np.zeros((0, 0, 0))
+    for nodes in ladder(max(random_dimension(model, nominal) for nominal in nominals)):
+        rows = (encode(model, nominal, sample, nodes) for nominal in nominals)
+        information = np.array([mass_information(each, order).whole.at(*masses).information for each in rows])
+        diagonal = np.diagonal(information, axis1=1, axis2=2)
+        size = np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
         if last.size and (np.abs(information - last) <= QUADRATURE_TOLERANCE * size).all():
             break
         last = information
-    return nodes, rows, information
+    return nodes, information
 
 
 def _check_cost(cost: Cost, space: DesignSpace) -> None:
@@ -326,18 +516,34 @@ def prices(space: DesignSpace, cost: Cost) -> Array:
 Row = tuple[str, sp.csr_array, float, float]
 
 
-def _constraints(space: DesignSpace, price: Array, money: float) -> LinearConstraints:
+def _constraints(space: DesignSpace, budgets: Sequence[tuple[str, Array, float]], run: bool) -> LinearConstraints:
     """All rows, as label, coefficients, lowest and highest; equal bounds become equalities."""
-    rows: list[Row] = [("budget", sp.csr_array(price[None, :]), -np.inf, money)]
+    own = {name for name, _, _ in budgets}
+    rows: list[Row] = [(name, sp.csr_array(price[None, :]), -np.inf, money) for name, price, money in budgets]
     rows += [*_count_rows(space), *_replicate_rows(space), *_at_most_rows(space), *_share_rows(space)]
+    if run:
+        rows = [(name, _widened(space, row), low, high) for name, row, low, high in rows]
+        rows.append(("what has been run", _run_row(space), 1.0, 1.0))
     upper = [
-        (f"{name}, highest" * (name != "budget") or name, row, high)
+        (name if name in own else f"{name}, highest", row, high)
         for name, row, low, high in rows
         if np.isfinite(high) and low != high
     ]
     upper += [(f"{name}, lowest", -row, -low) for name, row, low, high in rows if np.isfinite(low) and low != high]
     exact = [(name, row, low) for name, row, low, high in rows if low == high]
-    return LinearConstraints(*_stack(upper, len(price)), *_stack(exact, len(price)))
+    width = rows[0][1].shape[1]
+    return LinearConstraints(*_stack(upper, width), *_stack(exact, width))
+
+
+def _widened(space: DesignSpace, row: sp.csr_array) -> sp.csr_array:
+    """Rows with an empty column for what has been run, after the unit types."""
+    types = space.region.n_types
+    return sp.csr_array(sp.hstack([row[:, :types], sp.csr_array((row.shape[0], 1)), row[:, types:]]))
+
+
+def _run_row(space: DesignSpace) -> sp.csr_array:
+    types, atoms = _size(space)
+    return sp.csr_array(([1.0], ([0], [types])), shape=(1, types + 1 + atoms))
 
 
 def _stack(rows: list[tuple[str, sp.csr_array, float]], width: int) -> tuple[sp.csr_array, Array, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from optdesign.errors import OptDesignError
 from optdesign.optimize import interior
 from optdesign.optimize.problem import make_problem
 from optdesign.optimize.result import OptimalDesign
+from optdesign.optimize.scoring import loss_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,11 +42,12 @@ def budget_line(best: OptimalDesign, replicates: Sequence[float]) -> pd.DataFram
         space = replace(best.space, replicates=float(n), common_replicates=False)
         try:
             problem = make_problem(best.model, best.nominal, space, best.criterion, best.cost, best.budget, best.order)
+            problem = replace(problem, criterion=best.problem.criterion)
             problem.require_affordable()
             found = interior.solve(problem)
         except OptDesignError:
             continue
-        value = float(np.exp(found.loss)) if not problem.criterion.determinant else found.loss * problem.criterion.size
+        value = problem.criterion.value_of(found.bound)
         efficiency = problem.criterion.efficiency(value, best.value)
         rows.append((float(n), float(found.z[: problem.n_types].sum()), value, efficiency))
     return pd.DataFrame(rows, columns=["replicates", "units", "value", "efficiency"])
@@ -67,19 +69,14 @@ def criterion_surface(best: OptimalDesign, units: Sequence[float], replicates: S
     """
     import pandas as pd
 
-    from optdesign.covariance import covariance
-
-    design = best.design
+    design, criterion = best.design, best.problem.criterion
     mean = design.observations / design.units
     rows = []
     for n in replicates:
         scaled = design.scaled(1.0, n / mean)
-        cov = covariance(best.model, best.nominal, scaled, best.order)
-        criterion = best.criterion.bind(cov.names, cov.aliases)
-        value = criterion.value(np.asarray(np.linalg.inv(cov.matrix), dtype=float))
+        loss = loss_at(best.problem, scaled)
         fixed, price = best.cost.fixed, (scaled.spend(best.cost) - best.cost.fixed) / design.units
-        shift = criterion.size if criterion.determinant else None
         for m in units:
-            at = value + shift * np.log(design.units / m) if shift else value * design.units / m
-            rows.append((float(m), float(n), at, criterion.efficiency(at, best.value), fixed + price * m))
+            value = criterion.value_of(loss + float(np.log(design.units / m)))
+            rows.append((float(m), float(n), value, criterion.efficiency(value, best.value), fixed + price * m))
     return pd.DataFrame(rows, columns=["units", "replicates", "value", "efficiency", "spend"])

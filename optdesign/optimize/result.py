@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +14,11 @@ from optdesign.costs import Cost
 from optdesign.covariance import AsymptoticCovariance
 from optdesign.criteria import Criterion
 from optdesign.designs import Design, DesignSpace
+from optdesign.errors import InfeasibleBudgetError
 from optdesign.measures import beside
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.certificate import Certificate, floored
+from optdesign.optimize.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +29,7 @@ class Status(Enum):
 
     OPTIMAL = "optimal: no admissible design is better by more than one part in a million"
     TO_TOLERANCE = "optimal to the tolerance that its efficiency bound states"
+    STOPPED = "stopped by the user; its efficiency bound states how far it came"
 
     def __repr__(self) -> str:
         return self.name.lower().replace("_", " ")
@@ -100,13 +105,16 @@ class OptimalDesign:
     covariance : AsymptoticCovariance
     status : Status
     certificate : Certificate
-    rounded : ExactDesign
     warnings : tuple of str
         What a reader of the plan must know.
     iterations : int
         Newton steps, or solver iterations.
-    model, nominal, space, criterion, cost, budget, order
-        What was asked. `nominal` refers to the candidates, where it had no reference data of its own.
+    nominal : NominalValues
+        At which covariances are reported; they refer to the candidates, where they had no reference data of their own.
+    criterion : Criterion
+    budget : float
+    problem : Problem
+        What was asked, in numbers.
     """
 
     design: Design
@@ -115,16 +123,44 @@ class OptimalDesign:
     covariance: AsymptoticCovariance
     status: Status
     certificate: Certificate
-    rounded: ExactDesign
     warnings: tuple[str, ...]
     iterations: int
-    model: MixedModel
     nominal: NominalValues
-    space: DesignSpace
     criterion: Criterion
-    cost: Cost
     budget: float
-    order: str
+    problem: Problem
+    rounding: Callable[[], ExactDesign]
+
+    @cached_property
+    def rounded(self) -> ExactDesign:
+        """The exact design made from it, worked out at first use.
+
+        Raises
+        ------
+        InfeasibleBudgetError
+            Where the budget buys no design in whole numbers that estimates what the criterion needs.
+        """
+        return self.rounding()
+
+    @property
+    def model(self) -> MixedModel:
+        """What will be fitted."""
+        return self.problem.model
+
+    @property
+    def space(self) -> DesignSpace:
+        """What could be chosen."""
+        return self.problem.space
+
+    @property
+    def cost(self) -> Cost:
+        """What it costs."""
+        return self.problem.cost
+
+    @property
+    def order(self) -> str:
+        """Order of the covariance."""
+        return self.problem.order
 
     def __repr__(self) -> str:
         notes = "".join(f"\nNote: {w}" for w in self.warnings)
@@ -132,8 +168,14 @@ class OptimalDesign:
             f"OptimalDesign for the {self.criterion.label} (order '{self.order}')\n"
             f"status {self.status!r}, value {self.value:.6g}, spend {self.spend:,.2f} of {self.budget:,.2f}, "
             f"efficiency ≥ {floored(self.certificate.efficiency_bound, 8)}\n{self.design!r}\n\n"
-            f"Rounded to whole numbers:\n{self.rounded!r}{notes}"
+            f"{self._rounded_text()}{notes}"
         )
+
+    def _rounded_text(self) -> str:
+        try:
+            return f"Rounded to whole numbers:\n{self.rounded!r}"
+        except InfeasibleBudgetError as error:
+            return f"Not rounded to whole numbers: {error}"
 
     def _repr_html_(self) -> str:
         return self.design._repr_html_() + self.rounded._repr_html_()

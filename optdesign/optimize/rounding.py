@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from optdesign.covariance.encoded import EncodedRows
 from optdesign.covariance.nested import information_of
 from optdesign.criteria import BoundCriterion
 from optdesign.designs import Design, Group, Region
 from optdesign.errors import InfeasibleBudgetError
-from optdesign.linalg import SINGULAR, unit_diagonal
+from optdesign.linalg import whitening
 from optdesign.measures import Measure
-from optdesign.optimize.problem import Problem
+from optdesign.optimize.problem import SMOOTHING, Problem
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -70,7 +71,8 @@ class Pool:
     schedules: tuple[Schedule, ...]
     basis: Array  # (p, p)
     criterion: BoundCriterion  # in that basis
-    information: Array  # (S, p, p), in that basis
+    information: Array  # (schedules, scenarios, p, p), in that basis
+    already: Array  # (scenarios, p, p), in that basis
     use: Array  # (rows, S)
     room: Array  # (rows,)
     exact: Array  # (equalities, S)
@@ -92,8 +94,8 @@ class Pool:
         return (excess if excess > 1e-9 else 0.0, self.criterion.loss(self.total(counts)))
 
     def total(self, counts: Array) -> Array:
-        """Information of a plan."""
-        return np.asarray(np.tensordot(counts, self.information, 1))
+        """Information of a plan in each scenario."""
+        return np.asarray(np.tensordot(counts, self.information, 1) + self.already)
 
     def of(self, keep: Iterable[int]) -> Pool:
         """The pool with some of its schedules."""
@@ -104,6 +106,7 @@ class Pool:
             self.basis,
             self.criterion,
             self.information[index],
+            self.already,
             self.use[:, index],
             self.room,
             self.exact[:, index],
@@ -156,17 +159,17 @@ def _require_found(problem: Problem, pool: Pool, counts: Array) -> None:
 
 def _schedules(problem: Problem, z: Array) -> dict[Schedule, float]:
     """Schedules near the continuous optimum, each with the number of units it starts with."""
-    types = problem.n_types
+    types, units = problem.n_types, problem.n_units
     region = problem.space.region
     found: dict[Schedule, float] = {}
     if problem.space.layout is None:
         return {
-            Schedule(0, ((int(a), 1),)): np.floor(z[types + a])
-            for a in np.flatnonzero(z[types:] > 1e-9 * z[types:].max())
+            Schedule(0, ((int(a), 1),)): np.floor(z[units + a])
+            for a in np.flatnonzero(z[units:] > 1e-9 * z[units:].max())
         }
     for t in np.flatnonzero(z[:types] > 0):
-        atoms = np.flatnonzero((region.type_of_atom == t) & (z[types:] > 0))
-        for uses, share in systematic(z[types + atoms] / z[t]):
+        atoms = np.flatnonzero((region.type_of_atom == t) & (z[units:] > 0))
+        for uses, share in systematic(z[units + atoms] / z[t]):
             kept = tuple((int(a), int(k)) for a, k in zip(atoms, uses, strict=True) if k)
             if kept:
                 schedule = Schedule(int(t), kept)
@@ -203,33 +206,28 @@ def systematic(expected: Array) -> list[tuple[Index, float]]:
 
 def make_pool(problem: Problem, schedules: list[Schedule], basis: Array | None = None) -> Pool:
     """A pool with the information of one unit on each schedule; its basis is that of its own sum, unless given."""
-    information = _information_of(problem, schedules)
+    information = np.stack([_information_of(problem, rows, schedules) for rows in problem.rows], axis=1)
+    already = np.zeros(information.shape[1:]) if problem.already is None else problem.already
     if basis is None:
-        basis = _whitening(information.sum(axis=0))
+        basis = whitening(information.sum(axis=(0, 1)) + already.sum(axis=0))
     constraints = problem.constraints
     columns = np.array([_masses_of(problem, s) for s in schedules]).T
     constant = np.zeros(len(problem.price))
     if problem.space.layout is None:
         constant[0] = 1.0
+    if problem.already is not None:
+        constant[problem.n_types] = 1.0
     return Pool(
         problem,
         tuple(schedules),
         basis,
-        problem.criterion.in_basis(basis),
+        problem.working.in_basis(basis),
         basis.T @ information @ basis,
+        basis.T @ already @ basis,
         constraints.matrix @ columns,
         constraints.upper - constraints.matrix @ constant,
         constraints.equal @ columns,
         constraints.level - constraints.equal @ constant,
-    )
-
-
-def _whitening(information: Array) -> Array:
-    """A regular B with BᵀMB near the identity, or zero in directions that M says nothing about."""
-    scaled, scale = unit_diagonal(information)
-    values, vectors = np.linalg.eigh(scaled)
-    return np.asarray(
-        np.where(scale > 0, scale, 1.0)[:, None] * vectors / np.sqrt(np.where(values > SINGULAR, values, 1.0))
     )
 
 
@@ -238,13 +236,13 @@ def _masses_of(problem: Problem, schedule: Schedule) -> Array:
     if problem.space.layout is not None:
         masses[schedule.unit_type] = 1.0
     for atom, times in schedule.uses:
-        masses[problem.n_types + atom] = times
+        masses[problem.n_units + atom] = times
     return masses
 
 
-def _information_of(problem: Problem, schedules: list[Schedule]) -> Array:
-    """Information of one unit on each schedule, shape (S, p, p): each schedule is a unit type of its own."""
-    rows, region = problem.rows, problem.space.region
+def _information_of(problem: Problem, rows: EncodedRows, schedules: list[Schedule]) -> Array:
+    """Information of one unit on each schedule, shape (schedules, p, p): each is a unit type of its own."""
+    region = problem.space.region
     owner = np.repeat(np.arange(len(schedules)), [len(s.uses) for s in schedules])
     atom = np.array([a for s in schedules for a, _ in s.uses])
     times = np.array([k for s in schedules for _, k in s.uses], dtype=float)
@@ -334,8 +332,9 @@ def _grown(pool: Pool, counts: Array) -> Pool | None:
     if not np.isfinite(pool.criterion.loss(total)):
         promising = np.arange(len(fresh))[:24]
     else:
-        U = pool.criterion.root(np.asarray(np.linalg.pinv(total, hermitian=True), dtype=float))
-        worth = np.einsum("ik,sij,jk->s", U, candidates.information, U) / np.maximum(candidates.use[0], 1e-300)
+        at = pool.criterion.at(list(np.linalg.pinv(total, hermitian=True).astype(float)), SMOOTHING)
+        gains = [np.tensordot(candidates.information[:, s], U @ U.T, 2) for s, U in enumerate(at.directions())]
+        worth = np.sum(gains, axis=0) / np.maximum(candidates.use[0], 1e-300)
         promising = np.argsort(-worth, kind="stable")[:12]
     both = [*pool.schedules, *(fresh[i] for i in promising)]
     return make_pool(problem, both, pool.basis)

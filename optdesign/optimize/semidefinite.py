@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.covariance.nested import Blocks, averaged, two_term
-from optdesign.errors import ConvergenceError
+from optdesign.covariance.nested import NestedInformation, averaged, information_of, two_term
+from optdesign.criteria import Part
+from optdesign.errors import ConvergenceError, SpecificationError
+from optdesign.goals import Determinant, Goal, Trace
 from optdesign.optimize.interior import Iterate
 from optdesign.optimize.problem import Problem
 
@@ -32,21 +34,38 @@ def solve(problem: Problem, progress: Callable[[int, float], None] | None = None
     """Minimise the loss with a conic solver; SCS takes over where Clarabel fails on a log-determinant."""
     import cvxpy as cp
 
-    blocks = problem.information.blocks
+    (part,) = _elementary(problem)
+    rows = information_of(problem.rows[0], problem.order)
     y = cp.Variable(len(problem.price), nonneg=True)
-    lower = cp.Variable((problem.criterion.size,) * 2, PSD=True)
-    informations, conditions = _information_conditions(cp, problem, blocks, y)
-    L = problem.criterion.combinations
+    lower = cp.Variable((part.combinations.shape[1],) * 2, PSD=True)
+    informations, conditions = _information_conditions(cp, problem, rows, y)
+    L = part.combinations
     conditions += [sum(informations) >> L @ lower @ L.T, *_linear(problem, y)]
-    goal = cp.Maximize(cp.log_det(lower)) if problem.criterion.determinant else cp.Minimize(cp.tr_inv(lower))
-    program = cp.Problem(goal, conditions)
+    program = cp.Problem(_goal(cp, part.goal, lower), conditions)
     _run(cp, program)
     z = np.maximum(np.asarray(y.value), LIFT) * problem.scale
-    evaluation = problem.evaluate(problem.information.whole, z)
+    evaluation = problem.evaluate([rows.whole], z)
     steps = int(program.solver_stats.num_iters or 0)
     if progress is not None:
         progress(steps, 0.0)
-    return Iterate(z, evaluation.gain, evaluation.loss, steps)
+    return Iterate(z, evaluation.gain, evaluation.at.bound, steps)
+
+
+def _elementary(problem: Problem) -> tuple[Part, ...]:
+    parts = problem.working.parts
+    if len(parts) > 1 or problem.already is not None:
+        raise SpecificationError(
+            "method 'semidefinite' is a reference for one elementary criterion and designs from nothing: use "
+            "method='interior-point'."
+        )
+    return parts
+
+
+def _goal(cp: Any, goal: Goal, lower: Any) -> Any:
+    """The criterion of (LᵀM⁻¹L)⁻¹ ⪰ S."""
+    if isinstance(goal, Determinant):
+        return cp.Maximize(cp.log_det(lower))
+    return cp.Minimize(cp.tr_inv(lower)) if isinstance(goal, Trace) else cp.Maximize(cp.lambda_min(lower))
 
 
 def _run(cp: Any, program: Any) -> None:
@@ -78,12 +97,13 @@ def _linear(problem: Problem, y: Any) -> list[Any]:
     return conditions
 
 
-def _information_conditions(cp: Any, problem: Problem, blocks: Blocks, y: Any) -> tuple[list[Any], list[Any]]:
+def _information_conditions(cp: Any, problem: Problem, rows: NestedInformation, y: Any) -> tuple[list[Any], list[Any]]:
     """One information matrix per block, and the conditions that keep it below what the masses give."""
+    blocks = rows.blocks
     p = blocks.X.shape[2]
     informations, conditions = [], []
     for k in range(len(blocks.X)):
-        parts = _extended(problem, blocks, k)
+        parts = _extended(rows, k)
         size = parts[0][1].shape[0]
         total = sum(problem.scale[i] * y[i] * matrix for i, matrix in parts)
         information = cp.Variable((p, p), symmetric=True)
@@ -93,11 +113,12 @@ def _information_conditions(cp: Any, problem: Problem, blocks: Blocks, y: Any) -
     return informations, conditions
 
 
-def _extended(problem: Problem, blocks: Blocks, k: int) -> list[tuple[int, Array]]:
+def _extended(rows: NestedInformation, k: int) -> list[tuple[int, Array]]:
     """The extended model's information as (mass, matrix) pairs; parameters β, then θ of every node."""
+    blocks = rows.blocks
     p, busy = blocks.X.shape[2], np.flatnonzero(blocks.idle[k] == 0)
     nodes, r = len(blocks.node_weight), len(busy)
-    parts = [(int(blocks.unit[k]), blocks.prob[k] * _penalty(problem, blocks, k, busy))]
+    parts = [(int(blocks.unit[k]), blocks.prob[k] * _penalty(rows, k, busy))]
     for i in np.flatnonzero(blocks.share[k] > 0):
         matrix = np.zeros((p + nodes * r,) * 2)
         for q, node in enumerate(blocks.node_weight):
@@ -105,19 +126,19 @@ def _extended(problem: Problem, blocks: Blocks, k: int) -> list[tuple[int, Array
             row[:p] = blocks.X[k, i]
             row[p + q * r : p + (q + 1) * r] = -blocks.Z[k, i, busy]
             matrix += node * blocks.weight[k, q, i] * np.outer(row, row)
-        parts.append((problem.n_types + int(blocks.atom[k, i]), blocks.share[k, i] * matrix))
+        parts.append((rows.n_units + int(blocks.atom[k, i]), blocks.share[k, i] * matrix))
     return parts
 
 
-def _penalty(problem: Problem, blocks: Blocks, k: int, busy: npt.NDArray[np.intp]) -> Array:
+def _penalty(rows: NestedInformation, k: int, busy: npt.NDArray[np.intp]) -> Array:
     """What one unit adds: the prior of the random coefficients, or the leading order's unit-level information."""
+    blocks = rows.blocks
     p, node, r = blocks.X.shape[2], blocks.node_weight, len(busy)
     matrix = np.zeros((p + len(node) * r,) * 2)
-    rule = problem.information.rule
-    if rule is two_term:
+    if rows.rule is two_term:
         precision = np.linalg.inv(blocks.sigma[k][np.ix_(busy, busy)])
         matrix[p:, p:] = np.kron(np.outer(node, node), precision)
-    elif rule is averaged:
+    elif rows.rule is averaged:
         matrix[p:, p:] = np.kron(np.diag(node), np.eye(r))
     else:
         matrix[:p, :p] = blocks.absorbed[k].T @ blocks.absorbed[k]

@@ -27,7 +27,7 @@ from optdesign.fit import Fit, fit
 from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample_size, smallest_count
 from optdesign.models import NominalValues
 from optdesign.optimize import OptimalDesign, optimize
-from optdesign.optimize.problem import make_problem
+from optdesign.optimize.problem import bound_criterion, make_problem
 from optdesign.optimize.profile import budget_line, criterion_surface
 from optdesign.study.building import cost_of, criterion_of, placed, read_frame, space_of, test_of
 from optdesign.study.reading import Study
@@ -156,7 +156,7 @@ def _check_names(question: Question) -> None:
         with placed(study, "nominal", "covariance", factor):
             nominal.matrix(factor, encoding.random_names(factor))
     with placed(study, "goal", "criterion"):
-        question.criterion.bind(encoding.fixed_names, encoding.aliases)
+        bound_criterion(model, [nominal], question.criterion)
     with placed(study, "test", "coefficient"):
         if question.test is not None:
             coefficient_index(question.test.coefficient, encoding.fixed_names, encoding.aliases)

@@ -120,8 +120,8 @@ def coefficient_of_interest(result: StudyResult) -> str | None:
     best, test = result.best, result.study.tables.test
     if test is not None:
         name = test.coefficient
-    elif isinstance(best.criterion, COptimality) and len(best.criterion.combination) == 1:
-        (name,) = best.criterion.combination
+    elif isinstance(best.criterion, COptimality) and len(best.criterion.coefficients) == 1:
+        (name,) = best.criterion.coefficients
     else:
         return None
     return best.covariance.names[best.covariance.position(name)]

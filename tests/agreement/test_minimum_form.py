@@ -190,7 +190,7 @@ def test_sensitivities_are_the_traces_of_the_atom_gradients(order):
     point = function.whole.at(*random_masses(region, 7))
     U = np.random.default_rng(8).standard_normal((3, 2))
     expected = np.einsum("ik,aij,jk->a", U, point.atom_gradients(), U)
-    np.testing.assert_allclose(function.sensitivities(point.theta, U), expected, rtol=1e-10)
+    np.testing.assert_allclose(function.sensitivities(point, U), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("order", ["two-term", "averaged"])

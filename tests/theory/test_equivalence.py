@@ -5,6 +5,7 @@ import pytest
 
 import optdesign as od
 from optdesign.optimize.certificate import certify
+from optdesign.optimize.interior import Iterate
 from optdesign.optimize.problem import make_problem
 
 MODEL = od.MixedModel("y ~ x + I(x**2) + (1 + x | g)", "poisson")
@@ -41,8 +42,8 @@ def test_ratio_is_at_most_one_and_one_on_the_support(order, criterion, bounds):
 def test_bound_is_far_from_one_off_the_optimum():
     built = make_problem(MODEL, GUESS, space(), od.DOptimality(), COST, 500.0, "two-term")
     z = np.concatenate([[20.0], np.full(41, (500 - 100) / 41)])
-    evaluation = built.evaluate(built.information.whole, z)
-    certificate = certify(built, evaluation.gain, evaluation.loss, z, evaluation.loss)
+    evaluation = built.evaluate([source.whole for source in built.informations], z)
+    certificate = certify(built, Iterate(z, evaluation.gain, evaluation.at.bound, 0), evaluation.loss)
     best = optimum(od.DOptimality())
     efficiency = np.exp(best.value / 3 - evaluation.loss)
     assert certificate.efficiency_bound < 0.8
@@ -54,7 +55,7 @@ def test_classical_form_of_the_bound_under_a_budget_alone():
     """τ / max{Bψ_m/c_g, max Bψ(x)/c(x)}, with sensitivities scaled so that τ = 1."""
     built = make_problem(MODEL, GUESS, space(), od.AOptimality(), COST, 500.0, "averaged")
     z = np.concatenate([[30.0], np.full(41, (500 - 150) / 41)])
-    gain = built.evaluate(built.information.whole, z).gain
+    gain = built.evaluate([source.whole for source in built.informations], z).gain
     assert float(gain @ z) == pytest.approx(1.0, rel=1e-10)
     assert built.most(gain)[0] == pytest.approx(500 * np.max(gain / built.price), rel=1e-9)
 

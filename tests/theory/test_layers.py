@@ -11,7 +11,7 @@ FLOORS = {
     6: ("study", "report", "plotting"),
     5: ("compare", "inference", "simulate"),
     4: ("optimize", "fit"),
-    3: ("criteria",),
+    3: ("criteria", "goals"),
     2: ("covariance",),
     1: (
         "models",

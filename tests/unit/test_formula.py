@@ -18,6 +18,7 @@ from optdesign import (
     power,
 )
 from optdesign.covariance import covariance
+from optdesign.criteria import Parameters
 from optdesign.errors import SpecificationError
 
 REFERENCE = pd.DataFrame({"t": np.arange(10.0), "z": np.arange(10.0)[::-1] ** 2, "arm": list("abcab" * 2)})
@@ -164,9 +165,9 @@ def test_names_may_be_spaced_as_the_user_likes(written):
     guess = NominalValues({"Intercept": 1.0, written: 0.2}, {"g": 0.5})
     design = Design(Nested("g"), counts={"g": 20}, replicates=6, measure=Measure.grid(z=[0, 4, 9]))
     assert 0.0 < power(model, guess, design, WaldTest(written)) < 1.0
-    names, aliases = encoding.fixed_names, encoding.aliases
+    parameters = Parameters(encoding.fixed_names, encoding.aliases, np.array([1.0, 0.2]), encoding.fixed_columns)
     for criterion in (COptimality({written: 1.0}), DOptimality([written]), AOptimality({written: 2.0})):
-        assert np.isfinite(criterion.bind(names, aliases).value(np.diag([1.0, 4.0])))
+        assert np.isfinite(criterion.bind([parameters]).loss(np.diag([1.0, 4.0])[None]))
 
 
 def test_spaces_that_tell_levels_apart_are_kept():
