@@ -28,6 +28,7 @@ import numpy.typing as npt
 import scipy.sparse.linalg
 from scipy import sparse
 
+from optdesign.covariance.information import Point, added
 from optdesign.covariance.labelled import LabelledRows
 from optdesign.linalg import summed, symmetric
 from optdesign.masses import Masses
@@ -156,8 +157,9 @@ class DeeperInformation:
             result = result - term.fitted(pulled, node)
         return result
 
-    def sensitivities(self, point: DeeperPoint, direction: Array) -> Array:
+    def sensitivities(self, point: Point, direction: Array) -> Array:
         """ψ of every atom, Σ c ‖Uᵀe‖², from the random coefficients Θ found on a subset, shape (A,)."""
+        assert isinstance(point, DeeperPoint)  # a point of this function's own subset
         total = np.zeros(len(self.X))
         for node, weight in enumerate(self.weight.T):
             total += weight * (self.residuals(point.theta, direction, node)[:, 0] ** 2).sum(axis=1)
@@ -195,7 +197,7 @@ class DeeperPoint:
         form = self.form
         rows = self.totals[form.atom][:, None, None] * self._row_squares
         units = np.sqrt(form.penalty * self.counts[form.unit])[:, None] * self.theta
-        return _added(rows, form.outer[0], form.n_outer) + _squares(units, form.outer[1], form.n_outer)
+        return added(rows, form.outer[0], form.n_outer) + _squares(units, form.outer[1], form.n_outer)
 
     def unit_gradients(self) -> Array:
         """∂M/∂m for the count of each kind of unit, shape (T, p, p)."""
@@ -204,7 +206,7 @@ class DeeperPoint:
 
     def atom_gradients(self) -> Array:
         """∂M/∂μ for each atom, shape (A, p, p)."""
-        return _added(self._row_squares, self.form.atom, self.form.n_atoms)
+        return added(self._row_squares, self.form.atom, self.form.n_atoms)
 
     def parts(self, counts: Array, totals: Array) -> tuple[Array, Array]:
         """Σ m ∂M/∂m over kinds of unit and Σ μ ∂M/∂μ over atoms, shape (p, p) each."""
@@ -294,12 +296,6 @@ def _outer_kind(level: Index, outer: Index, blocks: int) -> Index:
     return kind
 
 
-def _added(values: Array, index: Index, size: int) -> Array:
-    """Values added up by index along the first axis."""
-    place = sparse.csr_array((np.ones(len(index)), (index, np.arange(len(index)))), shape=(size, len(index)))
-    return np.asarray((place @ values.reshape(len(values), -1)).reshape(size, *values.shape[1:]))
-
-
 def _squares(rows: Array, index: Index, size: int) -> Array:
     """Σ r rᵀ over the rows of each index, shape (size, p, p)."""
-    return _added(rows[:, :, None] * rows[:, None, :], index, size)
+    return added(rows[:, :, None] * rows[:, None, :], index, size)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from optdesign.covariance import AsymptoticCovariance, covariance
+from optdesign.covariance.profiles import parameters_of
 from optdesign.covariance.result import from_information
 from optdesign.criteria import Criterion
 from optdesign.designs import Design
@@ -16,12 +17,12 @@ from optdesign.optimize.problem import Problem, bound_criterion
 
 def reported(problem: Problem, nominal: NominalValues, design: Design) -> AsymptoticCovariance:
     """Covariance of the fixed effects of a design at some nominal values, with what has been run."""
-    found = covariance(problem.model, nominal, design, problem.order)
-    if problem.run is None:
-        return found
-    alone = replace(problem, nominals=(nominal,), already=None, basis=np.eye(len(found.names))).informations_of
-    total = (alone(design) + alone(problem.run))[0]
-    return from_information(total, {}, problem.order, found.names, found.aliases, found.estimate)
+    if problem.run is None and problem.parameters == "fixed":
+        return covariance(problem.model, nominal, design, problem.order)
+    names, aliases, estimate = parameters_of(problem.model, nominal, problem.parameters)
+    alone = replace(problem, nominals=(nominal,), already=None, basis=np.eye(len(names))).informations_of
+    total = alone(design)[0] + (0.0 if problem.run is None else alone(problem.run)[0])
+    return from_information(total, {}, problem.order, names, aliases, estimate)
 
 
 def loss_at(problem: Problem, design: Design) -> float:
