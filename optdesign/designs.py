@@ -416,6 +416,7 @@ class Design:
                 group=i + 1,
                 count=g.count,
                 replicates=g.replicates,
+                **{f"{factor} per unit": number for factor, number in g.counts.items()},
                 share=g.measure.weights,
                 observations=g.count * g.replicates * g.measure.weights,
             )
@@ -424,7 +425,8 @@ class Design:
         frame = pd.concat(pieces, ignore_index=True)
         last = ["share", "observations"]
         unit_level = [f"{c} (covariate)" if c in RESERVED else c for c in self.groups[0].at]
-        first = ["group", *unit_level, "count", "replicates"]
+        inner = [f"{factor} per unit" for factor in self.groups[0].counts]
+        first = ["group", *unit_level, "count", *inner, "replicates"]
         return frame[first + [c for c in frame if c not in first + last] + last]
 
     def __repr__(self) -> str:

@@ -236,14 +236,15 @@ def _problem(build: Build, space: DesignSpace) -> tuple[Problem, tuple[str, ...]
     numbers = _best_common_numbers(lambda space: with_references(build(space)), problem)
     inner = space.layout.factors[1:] if space.layout else ()
     also = "".join(f", and {number:.6g} units of '{f}'" for f, number in zip(inner, numbers[1:], strict=True))
+    search = "a one-dimensional search" if len(numbers) == 1 else f"a search in {len(numbers)} dimensions"
     note = (
-        f"All units have n = {numbers[0]:.6g} observations{also}, found by a search over {len(numbers)} "
-        f"dimension{'s' * (len(numbers) > 1)}; the certificate holds among designs with that many."
+        f"All units have n = {numbers[0]:.6g} observations{also}, found by {search}; the certificate holds among "
+        "designs with that n."
     )
     return with_references(build(_with_numbers(space, numbers))), (note,)
 
 
-def _with_numbers(space: DesignSpace, numbers: Sequence[float]) -> DesignSpace:
+def _with_numbers(space: DesignSpace, numbers: Sequence[float] | Array) -> DesignSpace:
     """The space with one number of observations per innermost unit, then of units of each inner factor per unit."""
     inner = space.layout.factors[1:] if space.layout else ()
     counts = {**space.counts, **{f: float(n) for f, n in zip(inner, numbers[1:], strict=True)}}
@@ -264,10 +265,11 @@ def _best_common_numbers(build: Build, problem: Problem) -> Array:
 
     if len(free) == 1:
         found = minimize_scalar(loss, bounds=reach[:, 0], method="bounded", options={"xatol": 1e-7})
-        return np.exp(np.atleast_1d(found.x))
+        return np.asarray(np.exp(np.atleast_1d(found.x)))
     start = np.log(np.sqrt(free.min(axis=1) * free.max(axis=1)))
-    options = {"xatol": 1e-7, "fatol": 1e-12}
-    return np.exp(minimize(loss, start, method="Nelder-Mead", bounds=list(reach.T), options=options).x)
+    options = {"xatol": 1e-6, "fatol": 1e-11}
+    found = minimize(loss, start, method="Nelder-Mead", bounds=list(reach.T), options=options)
+    return np.asarray(np.exp(found.x))
 
 
 def _free_numbers(problem: Problem) -> Array:

@@ -382,10 +382,12 @@ def make_problem(
     already: Design | None = None,
 ) -> Problem:
     """The design problem in numbers, with as many quadrature nodes as its information needs."""
-    factors = [*model.factors, *cost.units, *(f for limit, _ in (limits or {}).values() for f in limit.units)]
     nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
     parameters = parameters_needed(model, nominals[0], criterion)
-    choice = choice_of(space, tuple(factor for factor in dict.fromkeys(factors) if ":" in factor), parameters)
+    _check_components(space, parameters)
+    priced = [cost, *(limit for limit, _ in (limits or {}).values())]
+    factors = dict.fromkeys([*model.factors, *(factor for each in priced for factor in each.units)])
+    choice = choice_of(space, tuple(factor for factor in factors if ":" in factor), parameters)
     money, price = _priced(space, choice, cost, budget)
     budgets = [(BUDGET, price, money)]
     for name, (prices_, amount) in (limits or {}).items():
@@ -397,11 +399,9 @@ def make_problem(
     if already is not None:
         informations = informations + information_at(model, nominals, already, order, nodes, whole, parameters)
     bound.require_estimable(informations, "admissible design")
-    basis = (
-        _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
-        if one_factor(model, space.layout)
-        else whole
-    )
+    basis = whole
+    if one_factor(model, space.layout) and parameters == "fixed":
+        basis = _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
     run = None if already is None else information_at(model, nominals, already, order, nodes, basis, parameters)
     return Problem(
         model,
@@ -529,11 +529,25 @@ def _settled_nodes(
     return nodes, information
 
 
+def _check_components(space: DesignSpace, parameters: str) -> None:
+    if parameters == "all" and space.candidates.by is None:
+        raise SpecificationError(
+            "criteria of variance components need each unit's own law of observations, which is known on fixed "
+            "schedules: use Candidates.profiles, or enumerated_profiles(space) for all schedules of a small space."
+        )
+
+
 def _check_cost(cost: Cost, space: DesignSpace) -> None:
     factors = space.layout.factors if space.layout else ()
     for factor in cost.units:
-        if factor not in factors and not (factors and factor.split(":")[0] == factors[-1]):
+        part = bool(factors) and factor.split(":")[0] == factors[-1]
+        if factor not in factors and not part:
             raise SpecificationError(f"cost: units names '{factor}', which is not a factor of the layout {factors}.")
+        if factor not in factors and space.candidates.by is None:
+            raise SpecificationError(
+                f"cost: units['{factor}'] prices parts of units, of which only fixed schedules say how many there are: "
+                "use Candidates.profiles, or put the price on observations."
+            )
     if cost.cell:
         raise SpecificationError("cost: cell prices belong to crossed layouts; set cell=0 here.")
 
