@@ -128,7 +128,7 @@ def design_of(space: DesignSpace, masses: Masses, counts: Array, totals: Array) 
             names = [c for c, f in chosen.items() if f in inner[:depth]]
             if names:
                 laws[factor] = Measure.from_frame(within[names].iloc[where], counts[each])
-        values = {str(name): within[name].iloc[0] for name in outer}
+        values = {str(name): value for name, value in within[outer].iloc[0].items()}
         groups.append(Group(number, float(totals[at].sum()) / units, measure, values, per_unit, laws))
     levels = {c: f for c, f in space.levels.items() if c not in outer}
     return Design(space.layout, groups, observed=space.observed, levels=levels)

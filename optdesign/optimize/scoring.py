@@ -12,12 +12,19 @@ from optdesign.covariance.result import from_information
 from optdesign.criteria import Criterion
 from optdesign.designs import Design
 from optdesign.models import NominalValues
+from optdesign.optimize.choices import one_factor
 from optdesign.optimize.problem import Problem, bound_criterion
 
 
 def reported(problem: Problem, nominal: NominalValues, design: Design) -> AsymptoticCovariance:
-    """Covariance of the fixed effects of a design at some nominal values, with what has been run."""
-    if problem.run is None and problem.parameters == "fixed":
+    """Covariance of the estimates of a design at some nominal values, with what has been run.
+
+    By the information that the search maximises where it is known for that alone: with variance components, and for
+    non-Gaussian units within units, where `covariance` would sample.
+    """
+    averaging = problem.order == "averaged" and not problem.model.is_gaussian
+    own = problem.parameters == "all" or (averaging and not one_factor(problem.model, design.layout))
+    if problem.run is None and not own:
         return covariance(problem.model, nominal, design, problem.order)
     names, aliases, estimate = parameters_of(problem.model, nominal, problem.parameters)
     alone = replace(problem, nominals=(nominal,), already=None, basis=np.eye(len(names))).informations_of

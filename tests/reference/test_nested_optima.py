@@ -209,5 +209,16 @@ def test_what_only_schedules_have():
     with pytest.raises(od.SpecificationError, match="enumerated_profiles"):
         od.optimize(model, guess, space, component, od.Cost(observation=1.0), 100.0)
     parts = od.Cost(units={"cluster:treat": 1.0}, observation=1.0)
+    with pytest.raises(od.SpecificationError, match="knows one grouping factor"):
+        od.optimize(
+            THREE_LEVELS,
+            THREE_LEVEL_GUESS,
+            THREE_LEVEL_SPACE,
+            EFFECT,
+            THREE_LEVEL_COST,
+            1000.0,
+            order="exact",
+            method="semidefinite",
+        )
     with pytest.raises(od.SpecificationError, match="prices parts of units"):
         od.optimize(model, guess, space, EFFECT, parts, 100.0)
