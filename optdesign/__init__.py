@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from optdesign.optimize import efficiency as efficiency
     from optdesign.optimize import optimize as optimize
     from optdesign.report import write_report as write_report
+    from optdesign.schedules import enumerated_profiles as enumerated_profiles
     from optdesign.study import Study as Study
     from optdesign.study import StudyResult as StudyResult
     from optdesign.study import load_study as load_study
@@ -91,6 +92,7 @@ _HOMES = {
     "models": ("MixedModel", "NominalValues"),
     "optimize": ("Certificate", "ExactDesign", "OptimalDesign", "efficiency", "optimize"),
     "report": ("write_report",),
+    "schedules": ("enumerated_profiles",),
     "study": ("Study", "StudyResult", "load_study", "run_study"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -15,6 +15,7 @@ from optdesign.covariance import AsymptoticCovariance
 from optdesign.criteria import Criterion
 from optdesign.designs import Design, DesignSpace
 from optdesign.errors import InfeasibleBudgetError
+from optdesign.listing import listed_points
 from optdesign.measures import beside
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.certificate import Certificate, floored
@@ -64,6 +65,8 @@ class ExactDesign:
         """One row per observation: the unit's label, its unit-level values, and the covariate values to use."""
         import pandas as pd
 
+        if self.design.layout is not None and len(self.design.layout.factors) > 1:
+            return self._of_units_within_units()
         factor = self.design.layout.factors[0] if self.design.layout else None
         own = [c for c in (factor, "group") if c is not None]
         pieces = []
@@ -81,6 +84,14 @@ class ExactDesign:
         frame = pd.concat(pieces, ignore_index=True)
         first = [*own, *(f"{c} (covariate)" if c in own else c for c in self.design.groups[0].at)]
         return frame[first + [c for c in frame if c not in first]]
+
+    def _of_units_within_units(self) -> pd.DataFrame:
+        listed = listed_points(self.design)
+        times = np.repeat(np.arange(len(listed.frame)), np.rint(listed.observations).astype(int))
+        frame = beside(listed.frame.iloc[times].reset_index(drop=True), listed.labels)
+        for place, (factor, labels) in enumerate(listed.labels.items()):
+            frame.insert(place, factor, 1 + labels.level[times])
+        return frame
 
     def __repr__(self) -> str:
         return (
