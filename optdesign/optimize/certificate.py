@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.measures import beside
-from optdesign.optimize.interior import GAPS, Iterate
+from optdesign.optimize.interior import Iterate
 from optdesign.optimize.problem import Problem
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _frame(problem: Problem, gain: Array, prices: Array, z: Array) -> pd.DataFra
     shown = np.concatenate([np.arange(problem.choice.n_units), np.arange(problem.n_units, len(z))])
     gain, prices, z, scale = gain[shown], prices[shown], z[shown], problem.scale[shown]
     frame = beside(problem.choice.frame(), own)
-    # Multipliers are known to the barrier's gap: what is worth less of the budget than that is worth nothing.
-    tiny = GAPS[-1] / scale
+    # Multipliers are known to about the barrier's gap: what is worth less than a millionth of the budget is nothing.
+    tiny = 1e-6 / scale
     ratio = np.where((gain <= tiny) & (prices <= tiny), 1.0, gain / np.maximum(prices, tiny))
     return frame.assign(sensitivity=gain, price=prices, ratio=ratio, mass=z)

@@ -122,7 +122,7 @@ def solve(problem: Problem, progress: Callable[[int, float], None] | None = None
 
 def _search(problem: Problem, progress: Callable[[int, float], None]) -> tuple[_Found, Array]:
     """Rounds of a growing working set, each exactness until no atom outside is worth its price by more than it."""
-    found, level = _solve_on(problem, _first_atoms(problem), GAPS[0]), 0
+    found, level, least = _solve_on(problem, _first_atoms(problem), GAPS[0]), 0, np.inf
     gain = _all_gains(problem, found)
     for number in range(ROUNDS):
         worth = _worth_outside(problem, found, gain)
@@ -131,11 +131,13 @@ def _search(problem: Problem, progress: Callable[[int, float], None]) -> tuple[_
             progress(number, excess)
             if found.state.stopped or (excess <= TOLERANCE and level == len(GAPS) - 1):
                 break
-            level = min(level + (excess <= GAPS[level]), len(GAPS) - 1)
+            # Without progress, atoms that left would only come back: keep them, and be more exact.
+            stalled, least = excess > 0.5 * least, min(least, excess)
+            level = min(level + (stalled or excess <= GAPS[level]), len(GAPS) - 1)
             if excess <= TOLERANCE:
                 found = found.continued(GAPS[level])
             else:
-                atoms = np.union1d(_still_useful(problem, found), _peaks(worth))
+                atoms = np.union1d(found.atoms if stalled else _still_useful(problem, found), _peaks(worth))
                 found = _solve_on(problem, atoms, GAPS[level], found, min(NEAR, 10.0 * max(excess, found.state.gap)))
         except KeyboardInterrupt:
             found = found.stopped()
