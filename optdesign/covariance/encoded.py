@@ -164,11 +164,18 @@ def _columns(
 def fixed_columns(model: MixedModel, nominal: NominalValues, frame: pd.DataFrame) -> tuple[formulas.Encoding, Array]:
     """The model's encoding, learnt from the reference data or from `frame` itself, and its columns there, (rows, p)."""
     model.check_dispersion(nominal)
-    encoding = formulas.learn(model.parsed, frame if nominal.reference is None else nominal.reference)
+    encoding = formulas.learn(model.parsed, frame) if nominal.reference is None else _learnt(model, nominal)
     X = encoding.fixed_columns(frame)
     if X.shape[1] == 0:
         raise SpecificationError(f"'{model.formula}' has no fixed effects: there is nothing to plan for. Add a term.")
     return encoding, X
+
+
+@lru_cache(maxsize=64)
+def _learnt(model: MixedModel, nominal: NominalValues) -> formulas.Encoding:
+    """The model's encoding by the reference data of its nominal values."""
+    assert nominal.reference is not None  # else there is nothing to learn from
+    return formulas.learn(model.parsed, nominal.reference)
 
 
 def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:
