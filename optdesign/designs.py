@@ -15,7 +15,7 @@ from optdesign.costs import Cost, evaluate
 from optdesign.errors import SpecificationError, is_number, listed, nearest
 from optdesign.layouts import Crossed, Layout
 from optdesign.linalg import summed
-from optdesign.measures import Candidates, Measure, beside, grid_frame, names_of
+from optdesign.measures import CandidateRegion, Candidates, Measure, beside, grid_frame, names_of
 from optdesign.units import (
     Crossing,
     LabelledPoints,
@@ -457,7 +457,7 @@ def _region_of(
     points = stacked([measure.points.assign(**dict(at)) for measure, at in groups])
     types = pd.DataFrame([dict(at) for _, at in groups], index=range(len(groups)))
     group = np.repeat(np.arange(len(groups)), [len(measure.points) for measure, _ in groups])
-    return _region(points, group, types, observed, dict(levels))
+    return region_of(points, group, types, observed, dict(levels))
 
 
 def _shorthand_groups(
@@ -592,8 +592,9 @@ class DesignSpace:
     layout : Nested, Crossed or None
         None for a model without random terms.
     candidates : Candidates, optional
-        Points that may be used; without any, only the numbers of units and observations are chosen. With
-        `Candidates.profiles` each unit follows one of the schedules, and only their numbers of units are chosen.
+        Points that may be used, or a continuous region of them; without any, only the numbers of units and
+        observations are chosen. With `Candidates.profiles` each unit follows one of the schedules, and only their
+        numbers of units are chosen.
     observed : Measure, optional
         Law of covariates that are observed, not chosen: kept as it is, independent of what is chosen.
     levels : mapping from covariate to factor
@@ -660,6 +661,11 @@ class DesignSpace:
                 )
         if self.at_most is not None and not (is_number(self.at_most) and self.at_most >= 1 and self.at_most % 1 == 0):
             raise SpecificationError(f"at_most must be a whole number of at least 1, or None; got {self.at_most!r}.")
+        if self.at_most is not None and isinstance(self.candidates, CandidateRegion):
+            raise SpecificationError(
+                "at_most limits the use of single points, and a continuous region has points as near to each other as "
+                "one likes: leave it out, or give the points by Candidates.grid."
+            )
         for constraint in self.constraints:
             if not isinstance(constraint, Share):
                 raise SpecificationError(f"constraints must be a list of Share; got {constraint!r}.")
@@ -754,7 +760,14 @@ class DesignSpace:
         """The space's covariate rows: a type per combination of chosen unit-level values, an atom per candidate."""
         points = self.candidates.points
         types, type_of_atom = distinct(points, [c for c in names_of(points) if c in self.levels])
-        return _region(points, type_of_atom, types, self.observed, self.observed_levels)
+        return region_of(points, type_of_atom, types, self.observed, self.observed_levels)
+
+    @cached_property
+    def reference(self) -> pd.DataFrame:
+        """Covariate rows that levels and data-dependent terms refer to: all, or those of a continuous region's grid."""
+        if not isinstance(self.candidates, CandidateRegion):
+            return self.region.frame
+        return replace(self, candidates=Candidates(self.candidates.reference)).region.frame
 
     @property
     def observed_levels(self) -> dict[str, str]:
@@ -762,7 +775,7 @@ class DesignSpace:
         return {c: f for c, f in self.levels.items() if self.observed is not None and c in self.observed.points}
 
 
-def _region(
+def region_of(
     points: pd.DataFrame, type_of_atom: Index, types: pd.DataFrame, observed: Measure | None, levels: Mapping[str, str]
 ) -> Region:
     """Every chosen point at every observed value; a block per type and unit-level observed value."""

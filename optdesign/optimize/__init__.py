@@ -28,13 +28,14 @@ from optdesign.errors import (
 )
 from optdesign.layouts import Crossed
 from optdesign.linalg import summed
-from optdesign.measures import names_of
+from optdesign.measures import CandidateRegion, names_of
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import interior
 from optdesign.optimize.certificate import Certificate, certify
 from optdesign.optimize.choices import NestedChoice, one_factor
 from optdesign.optimize.crossed import optimize_crossed
 from optdesign.optimize.problem import Problem, make_problem
+from optdesign.optimize.region import optimum
 from optdesign.optimize.result import ExactDesign, OptimalDesign, Status
 from optdesign.optimize.scenarios import with_references
 from optdesign.optimize.scoring import efficiency_at, loss_at, reported
@@ -47,7 +48,8 @@ __all__ = ["Certificate", "ExactDesign", "OptimalDesign", "Status", "efficiency"
 
 Array = npt.NDArray[np.float64]
 Progress = Callable[[int, float], None]
-Algorithm = Callable[[Problem, Progress | None], interior.Iterate]
+Solved = tuple[Problem, interior.Iterate]
+Algorithm = Callable[[Problem, Progress | None], Solved]
 
 #: Masses below this share of what the budget buys are dropped from the continuous optimum.
 NEGLIGIBLE = 1e-7
@@ -73,8 +75,9 @@ def optimize(
 
     Minimises the criterion jointly over the number of units of each type and the total observations at every
     candidate point. The problem is convex (Cov⁻¹ is Loewner-concave in both), so the optimum is global and the
-    certificate bounds what any other admissible design could gain. For a crossed layout see
-    `optdesign.optimize.crossed.optimize_crossed`.
+    certificate bounds what any other admissible design could gain. Over a continuous region of candidates, points are
+    added where the sensitivity peaks until the certificate holds on the region (see `Certificate`). For a crossed
+    layout see `optdesign.optimize.crossed.optimize_crossed`.
 
     Parameters
     ----------
@@ -144,7 +147,7 @@ def optimize(
         if already is None or isinstance(already, Design)
         else Design.from_frame(already, space.layout, model.covariates)
     )
-    nominal = nominal.referring_to(space.region.frame)
+    nominal = nominal.referring_to(space.reference)
     build = partial(
         make_problem,
         model,
@@ -158,7 +161,7 @@ def optimize(
     )
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
         problem, notes = _problem(build, space)
-        iterate = _solved(_algorithm(method), problem, progress)
+        problem, iterate = _solved(_algorithm(method, space), problem, progress)
         z, design = _tidied(problem, iterate.z)
         certificate = certify(problem, replace(iterate, z=z), problem.loss(design))
     notes += (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
@@ -222,17 +225,21 @@ def efficiency(
         The result of `optimize`; its order is used unless `order` is given.
     """
     problem = replace(best.problem, model=model, order=order or best.order)
-    nominal = nominal.referring_to(best.space.region.frame)
+    nominal = nominal.referring_to(best.space.reference)
     return efficiency_at(problem, best.design, nominal, design, criterion)
 
 
-def _algorithm(method: str) -> Algorithm:
+def _algorithm(method: str, space: DesignSpace) -> Algorithm:
     if method == "interior-point":
-        return interior.solve
+        return optimum
+    if method == "semidefinite" and isinstance(space.candidates, CandidateRegion):
+        raise SpecificationError(
+            "method 'semidefinite' takes candidate points, such as od.Candidates.grid(x=…), not a continuous region."
+        )
     if method == "semidefinite":
         from optdesign.optimize import semidefinite
 
-        return semidefinite.solve
+        return lambda problem, progress: (problem, semidefinite.solve(problem, progress))
     known = ("interior-point", "semidefinite")
     raise SpecificationError(f"method '{method}' is not known.{nearest(method, known)} Methods: {listed(known)}.")
 
@@ -315,7 +322,7 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Design:
     return min(found, key=lambda pair: pair[0])[1] if found else round_units(problem, z)
 
 
-def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> interior.Iterate:
+def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> Solved:
     try:
         return algorithm(problem, progress)
     except np.linalg.LinAlgError as error:

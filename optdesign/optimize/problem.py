@@ -26,6 +26,7 @@ from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multip
 from optdesign.designs import Design, DesignSpace
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number, listed
 from optdesign.linalg import SINGULAR
+from optdesign.measures import Candidates
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.choices import SAMPLE, Choice, Row, choice_of, one_factor
 from optdesign.quadrature import ladder
@@ -170,6 +171,8 @@ class Problem:
     cost : Cost
     parameters : str
         ``"fixed"``, or ``"all"`` where the criterion names variance components.
+    budgets : tuple of (name, Cost, amount)
+        The budget and further limits, fixed costs included.
     run : Design or None
         What has been run.
     already : array, shape (S, p, p), or None
@@ -189,6 +192,7 @@ class Problem:
     money: float
     scale: Array
     cost: Cost
+    budgets: tuple[tuple[str, Cost, float], ...]
     parameters: str = "fixed"
     run: Design | None = None
     already: Array | None = None
@@ -234,6 +238,13 @@ class Problem:
         if self.already is None:
             return sources
         return tuple(Augmented(new, old) for new, old in zip(sources, self.already, strict=True))
+
+    def over(self, candidates: Candidates) -> Problem:
+        """The same problem over other candidates; its quadrature, basis and criterion stay."""
+        space = replace(self.space, candidates=candidates)
+        choice = choice_of(space, (), self.parameters)
+        constraints, price, money, scale = _in_money(space, choice, self.budgets, self.already is not None)
+        return replace(self, space=space, choice=choice, constraints=constraints, price=price, money=money, scale=scale)
 
     def informations_of(self, design: Design) -> Array:
         """Information of a design in each scenario, with what has been run, in the basis, shape (S, p, p)."""
@@ -386,17 +397,13 @@ def make_problem(
     already: Design | None = None,
 ) -> Problem:
     """The design problem in numbers, with as many quadrature nodes as its information needs."""
-    nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
+    budgets = ((BUDGET, cost, budget), *((f"limit on {name}", *limit) for name, limit in (limits or {}).items()))
+    nominals = tuple(each.referring_to(space.reference) for each in criterion.scenarios or (nominal,))
     parameters = parameters_needed(model, nominals[0], criterion)
     _check_components(space, parameters)
-    priced = [cost, *(limit for limit, _ in (limits or {}).values())]
-    factors = dict.fromkeys([*model.factors, *(factor for each in priced for factor in each.units)])
+    factors = dict.fromkeys([*model.factors, *(factor for _, each, _ in budgets for factor in each.units)])
     choice = choice_of(space, tuple(factor for factor in factors if ":" in factor), parameters)
-    money, price = _priced(space, choice, cost, budget)
-    budgets = [(BUDGET, price, money)]
-    for name, (prices_, amount) in (limits or {}).items():
-        further = _priced(space, choice, prices_, amount)
-        budgets.append((f"limit on {name}", further[1], further[0]))
+    in_money = _in_money(space, choice, budgets, already is not None)
     bound = bound_criterion(model, nominals, criterion)
     whole = np.eye(len(bound.names))
     nodes, informations = _settled_nodes(model, nominals, choice, order, whole)
@@ -408,23 +415,20 @@ def make_problem(
         basis = _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
     run = None if already is None else information_at(model, nominals, already, order, nodes, basis, parameters)
     return Problem(
-        model,
-        nominals,
-        space,
-        choice,
-        order,
-        nodes,
-        bound,
-        basis,
-        _constraints(choice, budgets, run is not None),
-        _beside_run(choice, price, run is not None),
-        money,
-        _scale(choice, budgets, run is not None),
-        cost,
-        parameters,
-        already,
-        run,
+        model, nominals, space, choice, order, nodes, bound, basis, *in_money, cost, budgets, parameters, already, run
     )
+
+
+def _in_money(
+    space: DesignSpace, choice: Choice, budgets: Sequence[tuple[str, Cost, float]], run: bool
+) -> tuple[LinearConstraints, Array, float, Array]:
+    """The constraints, the price of every mass, the money left after fixed costs, and the scale of every mass."""
+    rows = []
+    for name, cost, amount in budgets:
+        money, price = _priced(space, choice, cost, amount)
+        rows.append((name, price, money))
+    _, price, money = rows[0]
+    return _constraints(choice, rows, run), _beside_run(choice, price, run), money, _scale(choice, rows, run)
 
 
 def parameters_needed(model: MixedModel, nominal: NominalValues, criterion: Criterion) -> str:

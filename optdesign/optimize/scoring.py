@@ -48,6 +48,6 @@ def efficiency_at(
 ) -> float:
     """Φ(design)/Φ(best) at other nominal values, or by another criterion."""
     if criterion is not None:
-        nominals = tuple(each.referring_to(problem.space.region.frame) for each in criterion.scenarios or (nominal,))
+        nominals = tuple(each.referring_to(problem.space.reference) for each in criterion.scenarios or (nominal,))
         problem = replace(problem, nominals=nominals, criterion=bound_criterion(problem.model, nominals, criterion))
     return float(np.exp(loss_at(problem, best) - loss_at(problem, design)))
