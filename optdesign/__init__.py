@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from optdesign.optimize.laws import OptimalLaw as OptimalLaw
     from optdesign.optimize.laws import optimize_law as optimize_law
     from optdesign.report import write_report as write_report
+    from optdesign.schedules import enumerated_profiles as enumerated_profiles
     from optdesign.study import Study as Study
     from optdesign.study import StudyResult as StudyResult
     from optdesign.study import load_study as load_study
@@ -94,6 +95,7 @@ _HOMES = {
     "optimize": ("Certificate", "ExactDesign", "OptimalDesign", "efficiency", "optimize"),
     "optimize.laws": ("OptimalLaw", "optimize_law"),
     "report": ("write_report",),
+    "schedules": ("enumerated_profiles",),
     "study": ("Study", "StudyResult", "load_study", "run_study"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -125,6 +126,11 @@ class BoundCriterion:
         """Number of scenarios, S: informations have shape (S, p, p)."""
         return 1 + max(part.scenario for part in self.parts)
 
+    @property
+    def cornered(self) -> bool:
+        """Whether the loss has corners, which a search rounds off."""
+        return isinstance(self.mean, Worst) or any(isinstance(part.goal, Largest) for part in self.parts)
+
     def losses(self, informations: Array) -> Array:
         """−log Φ of many plans, shape (n, S, p, p) to (n,); ``inf`` where a combination is not estimable."""
         each, fine = [], np.ones(len(informations), dtype=bool)
@@ -195,6 +201,32 @@ class BoundCriterion:
 
 
 @dataclass(frozen=True, eq=False)
+class Multipliers:
+    """Weights W of the parts' blocks, with tr(WC) = 1, and shares of the parts, summing to one: a gradient.
+
+    For a loss without corners these are its derivatives; at a corner any of a convex set, which a search looks for.
+    """
+
+    weights: tuple[Array, ...]
+    shares: Array
+
+    def moved(self, change: Multipliers, length: float, blocks: Sequence[Array]) -> Multipliers:
+        """A step along a change, weights scaled to blocks where it ends."""
+        weights = [W + length * dW for W, dW in zip(self.weights, change.weights, strict=True)]
+        scaled = tuple(W / np.sum(W * C) for W, C in zip(weights, blocks, strict=True))
+        shares = self.shares + length * change.shares
+        return Multipliers(scaled, shares / shares.sum())
+
+    def longest(self, change: Multipliers) -> float:
+        """Longest step, at most one, that keeps weights positive definite and shares positive, a hair short of it."""
+        least = [np.min(change.shares / self.shares)]
+        for W, dW in zip(self.weights, change.weights, strict=True):
+            half = np.linalg.inv(np.linalg.cholesky(W))
+            least.append(np.linalg.eigvalsh(half @ dW @ half.T)[0])
+        return min(1.0, 0.995 / max(-float(min(least)), 1e-300))
+
+
+@dataclass(frozen=True, eq=False)
 class CriterionPoint:
     """The loss of a criterion at some covariances, and its derivatives with respect to the informations.
 
@@ -222,36 +254,48 @@ class CriterionPoint:
         """The smoothed loss."""
         return float(self.criterion.mean.smooth(self.losses, self.smoothing))
 
-    @property
-    def shares(self) -> Array:
-        """Weight of each part in the gradient, summing to one."""
-        return self.criterion.mean.shares(self.losses, self.smoothing)
+    @cached_property
+    def own(self) -> Multipliers:
+        """The smoothed loss's own weights and shares."""
+        return Multipliers(self.weights, self.criterion.mean.shares(self.losses, self.smoothing))
 
-    @property
-    def bound(self) -> float:
-        """b such that no admissible design has a loss below b − log max zψ, ψ the gradient of this point."""
-        parts = zip(self.criterion.parts, self.losses, self.weights, strict=True)
-        return float(self.criterion.mean.bound(self.shares, np.array([p.goal.bound(v, W) for p, v, W in parts])))
+    def bound(self, by: Multipliers) -> float:
+        """b such that no admissible design has a loss below b − log max zψ, ψ the gradient by some multipliers."""
+        parts = zip(self.criterion.parts, self.losses, by.weights, strict=True)
+        return float(self.criterion.mean.bound(by.shares, np.array([p.goal.bound(v, W) for p, v, W in parts])))
 
-    def directions(self) -> list[Array]:
+    def directions(self, by: Multipliers) -> list[Array]:
         """U_s of each scenario, with ∂loss/∂M_s = −U_sU_sᵀ, shape (p, columns)."""
         found: list[list[Array]] = [[] for _ in range(self.criterion.scenarios)]
-        for part, V, W, share in zip(self.criterion.parts, self.pulled, self.weights, self.shares, strict=True):
+        for part, V, W, share in zip(self.criterion.parts, self.pulled, by.weights, by.shares, strict=True):
             found[part.scenario].append(np.sqrt(share) * V @ np.linalg.cholesky(W))
         return [columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1) for columns in found]
 
-    def second(self, changes: Sequence[Array]) -> Array:
+    def second(self, changes: Sequence[Array], by: Multipliers) -> Array:
         """What the Hessian has beside 2 tr(UᵀdM Cov dM U) and the curvature of M, from dM_s of shape (n, p, p)."""
-        total, gains = np.zeros(()), []
-        parts = zip(self.criterion.parts, self.pulled, self.blocks, self.weights, self.shares, strict=True)
-        for part, V, C, W, share in parts:
+        total, gains, mu = np.zeros(()), [], self.smoothing
+        parts = zip(self.criterion.parts, self.pulled, self.blocks, self.weights, by.weights, by.shares, strict=True)
+        for part, V, C, own, W, share in parts:
             moved = V.T @ changes[part.scenario] @ V
-            gains.append(np.tensordot(moved, W, 2))
-            total = total + share * part.goal.second(moved, C, W, gains[-1], self.smoothing)
-        among = self.criterion.mean.second(self.shares, self.smoothing)
+            gains.append(np.tensordot(moved, own, 2))
+            total = total + share * part.goal.second(moved, C, own, W, mu)
+        among = self.criterion.mean.second(self.own.shares, by.shares, mu)
         if among is not None:
             total = total + np.transpose(gains) @ among @ np.array(gains)
         return total
+
+    def step(self, moves: Sequence[Array], by: Multipliers) -> Multipliers:
+        """Change of the multipliers as the informations change by `moves`, shape (p, p) each."""
+        mu, gains, weights = self.smoothing, [], []
+        parts = zip(self.criterion.parts, self.pulled, self.blocks, self.weights, by.weights, strict=True)
+        for part, V, C, own, W in parts:
+            moved = V.T @ moves[part.scenario] @ V
+            gains.append(np.sum(moved * own))
+            weights.append(part.goal.step(moved, C, own, W, mu) if isinstance(part.goal, Largest) else own - W)
+        mean = self.criterion.mean
+        if isinstance(mean, Worst):
+            return Multipliers(tuple(weights), mean.step(np.array(gains), self.own.shares, by.shares, mu))
+        return Multipliers(tuple(weights), self.own.shares - by.shares)
 
 
 class Criterion(Protocol):

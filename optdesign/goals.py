@@ -6,7 +6,8 @@ mean makes one loss of several. The largest eigenvalue and the worst case have c
     largest    min_t  log t − μ log det(I − C/t),       W = μ(tI − C)⁻¹
     worst      min_t  t − μ Σ log(t − ℓ_j),             shares μ/(t − ℓ_j)
 
-Both are at most μ log-terms above the corner, and their W and shares prove how far below the loss can be.
+Both are at most μ log-terms above the corner. A search carries its own W and shares beside these, as multipliers: they
+stand for one of the two factors in second derivatives, follow by `step`, and prove how far down the loss can go.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from optdesign.linalg import symmetric
 
 Array = npt.NDArray[np.float64]
 
@@ -40,7 +43,7 @@ class Determinant:
         """Loss that the gradient proves: ℓ itself."""
         return loss
 
-    def second(self, moved: Array, block: Array, weight: Array, gain: Array, smoothing: float) -> Array:
+    def second(self, moved: Array, block: Array, weight: Array, dual: Array, smoothing: float) -> Array:
         """∂²ℓ along dC = −`moved`, shape (n, k, k) to (n, n)."""
         whitened = (weight @ moved).reshape(len(moved), -1)
         return np.asarray(-len(block) * whitened @ np.swapaxes(weight @ moved, 1, 2).reshape(len(moved), -1).T)
@@ -66,8 +69,9 @@ class Trace:
         """Loss that the gradient proves: ℓ itself."""
         return loss
 
-    def second(self, moved: Array, block: Array, weight: Array, gain: Array, smoothing: float) -> Array:
+    def second(self, moved: Array, block: Array, weight: Array, dual: Array, smoothing: float) -> Array:
         """∂²ℓ along dC = −`moved`, shape (n, k, k) to (n, n)."""
+        gain = np.trace(moved, axis1=1, axis2=2) * weight[0, 0]
         return -np.outer(gain, gain)
 
 
@@ -104,14 +108,20 @@ class Largest:
         """log of tr(WC)/tr W, below which the largest eigenvalue cannot be."""
         return float(-np.log(np.trace(weight)))
 
-    def second(self, moved: Array, block: Array, weight: Array, gain: Array, smoothing: float) -> Array:
+    def second(self, moved: Array, block: Array, weight: Array, dual: Array, smoothing: float) -> Array:
         """∂²ℓ along dC = −`moved`, shape (n, k, k) to (n, n)."""
-        turned = weight @ moved
-        pairs = turned.reshape(len(moved), -1) @ np.swapaxes(turned, 1, 2).reshape(len(moved), -1).T
-        square = weight @ weight
+        left, right = (m @ moved for m in (dual, weight))
+        pairs = left.reshape(len(moved), -1) @ np.swapaxes(right, 1, 2).reshape(len(moved), -1).T
+        square = symmetric(dual @ weight)
         pull = np.tensordot(moved, square, 2)
         top = self._top(block, weight, smoothing)
-        return np.asarray((pairs - top * np.outer(pull, pull) / np.sum(square * block)) / smoothing)
+        return np.asarray((symmetric(pairs) - top * np.outer(pull, pull) / np.sum(square * block)) / smoothing)
+
+    def step(self, moved: Array, block: Array, weight: Array, dual: Array, smoothing: float) -> Array:
+        """Change of the multiplier with dC = −`moved`: W − dual − sym(dual dS S⁻¹), S = tI − C = μW⁻¹."""
+        square = symmetric(dual @ weight)
+        rise = -self._top(block, weight, smoothing) * np.sum(square * moved) / np.sum(square * block)
+        return weight - dual - symmetric(dual @ (rise * np.eye(len(block)) + moved) @ weight) / smoothing
 
 
 Goal = Determinant | Trace | Largest
@@ -146,7 +156,7 @@ class Geometric:
         """Loss that the gradient proves, from those that the parts' gradients prove."""
         return float(shares @ bounds)
 
-    def second(self, shares: Array, smoothing: float) -> Array | None:
+    def second(self, shares: Array, dual: Array, smoothing: float) -> Array | None:
         """Second derivatives, shape (parts, parts); None for none."""
         return None
 
@@ -174,7 +184,7 @@ class Arithmetic:
         """Loss that the gradient proves: by Jensen, log Σ w e^b ≥ Σ a {log(w/a) + b} for any shares a."""
         return float(shares @ (np.log(self.weights) - np.log(shares) + bounds))
 
-    def second(self, shares: Array, smoothing: float) -> Array:
+    def second(self, shares: Array, dual: Array, smoothing: float) -> Array:
         """Second derivatives, shape (parts, parts)."""
         return np.diag(shares) - np.outer(shares, shares)
 
@@ -207,10 +217,15 @@ class Worst:
         """Loss that the gradient proves: a maximum is at least any mean."""
         return float(shares @ (bounds - self.references))
 
-    def second(self, shares: Array, smoothing: float) -> Array:
+    def second(self, shares: Array, dual: Array, smoothing: float) -> Array:
         """Second derivatives, shape (parts, parts)."""
-        square = shares**2
-        return np.asarray((np.diag(square) - np.outer(square, square) / square.sum()) / smoothing)
+        stiff = shares * dual / smoothing
+        return np.asarray(np.diag(stiff) - np.outer(stiff, stiff) / stiff.sum())
+
+    def step(self, moved: Array, shares: Array, dual: Array, smoothing: float) -> Array:
+        """Change of the multipliers as the losses change by −`moved`."""
+        stiff = shares * dual / smoothing
+        return np.asarray(shares - dual + stiff * ((stiff @ moved) / stiff.sum() - moved))
 
 
 Mean = Geometric | Arithmetic | Worst

@@ -131,9 +131,11 @@ class Candidates:
     Attributes
     ----------
     points : DataFrame
-        One row per candidate point, no two equal.
+        One row per candidate point, no two equal; for schedules a row per observation.
     notes : tuple of str
         What was tidied on the way in (equal points merged).
+    by : str, optional
+        For fixed within-unit schedules, see `profiles`: the column that says which schedule a row belongs to.
 
     Examples
     --------
@@ -143,6 +145,7 @@ class Candidates:
 
     points: pd.DataFrame
     notes: tuple[str, ...] = ()
+    by: str | None = None
 
     @classmethod
     def grid(cls, **values: Iterable[Any]) -> Candidates:
@@ -165,6 +168,37 @@ class Candidates:
         merged = len(points) - len(first)
         notes = (f"{merged} duplicate candidate point{'s' * (merged > 1)} merged.",) if merged else ()
         return cls(points.iloc[np.sort(first)].reset_index(drop=True), notes)
+
+    @classmethod
+    def profiles(cls, frame: pd.DataFrame, by: str) -> Candidates:
+        """Fixed within-unit schedules, of which only the numbers of units are chosen.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            One row per observation of a unit, in order; equal rows are so many observations at one point.
+        by : str
+            Column whose values tell the schedules apart, such as the sequence of a stepped-wedge trial.
+
+        Raises
+        ------
+        SpecificationError
+            For a column that is not there, an empty frame, or values that are missing or not finite.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> early_and_late = pd.DataFrame({"sequence": [1, 1, 2, 2], "period": [1, 2, 1, 2], "treat": [0, 1, 0, 0]})
+        >>> Candidates.profiles(early_and_late, by="sequence")
+        2 profiles by 'sequence', of 4 observations in all
+        """
+        if by not in frame:
+            raise SpecificationError(
+                f"by='{by}' is not a column of the profiles: {listed(frame.columns)}.{nearest(by, frame.columns)}"
+            )
+        if len(frame) == 0:
+            raise SpecificationError("profiles need at least one row; the frame is empty.")
+        return cls(checked_points(frame, "profiles"), by=by)
 
     @staticmethod
     def region(**values: tuple[float, float] | Iterable[Any]) -> CandidateRegion:
@@ -192,6 +226,9 @@ class Candidates:
         return CandidateRegion(points, intervals=MappingProxyType(pairs), reference=points, lattice=points)
 
     def __repr__(self) -> str:
+        if self.by is not None:
+            number = self.points[self.by].nunique()
+            return f"{number} profiles by '{self.by}', of {len(self.points)} observations in all"
         return f"Candidates of {len(self.points)} points\n{self.points.to_string(max_rows=12)}"
 
 

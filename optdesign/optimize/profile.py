@@ -49,7 +49,7 @@ def budget_line(best: OptimalDesign, replicates: Sequence[float]) -> pd.DataFram
             continue
         value = problem.criterion.value_of(found.bound)
         efficiency = problem.criterion.efficiency(value, best.value)
-        rows.append((float(n), float(found.z[: problem.n_types].sum()), value, efficiency))
+        rows.append((float(n), problem.choice.design(found.z).units, value, efficiency))
     return pd.DataFrame(rows, columns=["replicates", "units", "value", "efficiency"])
 
 

@@ -19,15 +19,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from optdesign.costs import Cost
 from optdesign.covariance.encoded import encode
 from optdesign.covariance.nested import information_of
 from optdesign.designs import Region, region_of
 from optdesign.errors import SpecificationError
+from optdesign.layouts import Layout
 from optdesign.linalg import summed
 from optdesign.measures import SAME_PLACE, CandidateRegion, names_of
 from optdesign.optimize import interior
+from optdesign.optimize.choices import REPLICATES
 from optdesign.optimize.interior import GAPS, Iterate
-from optdesign.optimize.problem import REPLICATES, Evaluation, Problem, prices
+from optdesign.optimize.problem import Evaluation, Problem
 from optdesign.units import kinds, stacked
 
 if TYPE_CHECKING:
@@ -174,6 +177,11 @@ class _Optimum:
         subsets = [source.restricted(atoms) for source in problem.informations]
         return problem.evaluate(subsets, z[problem.masses(atoms)], GAPS[-1] / len(atoms))
 
+    @cached_property
+    def directions(self) -> list[Array]:
+        """U of each scenario, with ∂loss/∂M = −UUᵀ."""
+        return self.evaluation.at.directions(self.evaluation.at.own)
+
     def on_support(self) -> Array:
         """Masses of the optimum on the support alone, where that is as good; those at hand elsewhere."""
         problem, z = self.problem, self.iterate.z
@@ -218,7 +226,7 @@ class _Optimum:
         _, first = np.unique(self.problem.type_of_atom, return_index=True)  # these keep the types and their order
         wider = self.problem.over(self.region.with_points(stacked([self.region.points.iloc[first], points])))
         evaluation, gain = self.evaluation, np.zeros(len(first) + len(points))
-        for source, point, U in zip(wider.informations, evaluation.points, evaluation.directions, strict=True):
+        for source, point, U in zip(wider.informations, evaluation.points, self.directions, strict=True):
             gain += source.sensitivities(point, U)
         new = wider.n_units + len(first)
         return np.asarray((gain[len(first) :] - self.prices_in(wider)[new:]) * wider.scale[new:])
@@ -330,7 +338,7 @@ class _TypeWorth:
         """Worth beyond price, relative, of each type at `times` places: (types * times) rows to (types, times)."""
         region, masses = self._region(at, times)
         problem, total = self.optimum.problem, np.zeros(len(at))
-        for nominal, U in zip(problem.nominals, self.optimum.evaluation.directions, strict=True):
+        for nominal, U in zip(problem.nominals, self.optimum.directions, strict=True):
             rows = encode(problem.model, nominal, region, problem.nodes)
             rows = replace(rows, X=rows.X @ problem.basis)
             point = information_of(rows, problem.order).whole.at(masses[: len(at)], masses[len(at) :])
@@ -356,7 +364,7 @@ class _TypeWorth:
         multipliers, _ = self.optimum.multipliers
         price = np.zeros(len(masses))
         for (_, cost, _), multiplier in zip(problem.budgets, multipliers, strict=False):  # budgets are the first rows
-            price += multiplier * prices(problem.space.layout, region, cost)
+            price += multiplier * _prices(problem.space.layout, region, cost)
         charged = price * masses
         return (charged[:size] + summed(region.type_of_atom, charged[size:], size)).reshape(-1, times)
 
@@ -404,3 +412,11 @@ def _with_summits(region: CandidateRegion, summits: pd.DataFrame, between: list[
     points = stacked(pieces)
     kept = np.flatnonzero(_leaders(region, points) == np.arange(len(points)))
     return region.with_points(points.iloc[kept].reset_index(drop=True))
+
+
+def _prices(layout: Layout | None, region: Region, cost: Cost) -> Array:
+    """Price of a unit of each type and of an observation at each atom, at most one grouping factor, shape (T + A,)."""
+    per_unit = np.zeros(region.n_types)
+    for factor in layout.factors if layout else ():
+        per_unit += region.type_mean(cost.of_units(factor, region.frame), f"cost: units['{factor}']")
+    return np.concatenate([per_unit, region.atom_mean(cost.of_observations(region.frame))])

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from optdesign import formula as formulas
-from optdesign.covariance import coefficient_index, covariance
+from optdesign.covariance import coefficient_index, existing_covariances
 from optdesign.errors import (
     AsymptoticRegimeWarning,
     InfeasibleBudgetError,
@@ -207,15 +207,15 @@ def _others(question: Question, name: str, value: object) -> str:
 
 
 def _precision(best: OptimalDesign) -> pd.DataFrame:
-    """Standard errors of the plan by order, and the ratio of the two-term to the leading ones."""
+    """Standard errors of the plan by order, and the ratio of the two-term to the leading ones where both exist."""
     further = ["exact"] if best.model.is_gaussian else ["averaged"]
-    orders = dict.fromkeys(["leading", "two-term", *further, best.order])
-    found = {order: covariance(best.model, best.nominal, best.rounded.design, order) for order in orders}
+    orders = list(dict.fromkeys(["leading", "two-term", *further, best.order]))
+    found = existing_covariances(best.model, best.nominal, best.rounded.design, orders)
     frame = pd.DataFrame(
         {order: cov.standard_errors for order, cov in found.items()},
-        index=pd.Index(found["two-term"].names, name="coefficient"),
+        index=pd.Index(found["leading"].names, name="coefficient"),
     )
-    return frame.assign(ratio=frame["two-term"] / frame["leading"])
+    return frame.assign(ratio=frame["two-term"] / frame["leading"]) if "two-term" in frame else frame
 
 
 @dataclass(frozen=True, eq=False)

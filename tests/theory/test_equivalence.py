@@ -43,7 +43,9 @@ def test_bound_is_far_from_one_off_the_optimum():
     built = make_problem(MODEL, GUESS, space(), od.DOptimality(), COST, 500.0, "two-term")
     z = np.concatenate([[20.0], np.full(41, (500 - 100) / 41)])
     evaluation = built.evaluate([source.whole for source in built.informations], z)
-    certificate = certify(built, Iterate(z, evaluation.gain, evaluation.at.bound, 0), evaluation.loss)
+    certificate = certify(
+        built, Iterate(z, evaluation.gain, evaluation.at.bound(evaluation.at.own), 0), evaluation.loss
+    )
     best = optimum(od.DOptimality())
     efficiency = np.exp(best.value / 3 - evaluation.loss)
     assert certificate.efficiency_bound < 0.8

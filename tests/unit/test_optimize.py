@@ -259,6 +259,17 @@ def test_badly_scaled_columns_are_rounded_all_the_same(widest):
     assert best.rounded.to_frame()["x"].value_counts().tolist() == [15] * 7
 
 
+@pytest.mark.parametrize("side", [20, 50])
+def test_grid_whose_axes_divide_its_size_is_seen_to_vary(side):
+    """Every k-th point of such a grid has the same values of all factors but one."""
+    axis = np.linspace(-1, 1, side)
+    region = od.DesignSpace(None, od.Candidates.grid(a=axis, b=axis, c=axis)).region.thinned(50)
+    assert 40 <= region.n_atoms <= 60
+    spread = region.frame[["a", "b", "c"]]
+    assert (spread.nunique() >= 10).all()
+    assert np.linalg.matrix_rank(np.column_stack([np.ones(len(spread)), spread, spread**2])) == 7
+
+
 def on_a_line(region=(-1, 1), progress=None, **changes):
     space = od.DesignSpace(None, od.Candidates.region(x=region), replicates=(0, np.inf))
     model, guess = od.MixedModel("y ~ x + I(x**2) + I(x**3)"), od.NominalValues([0.0] * 4)
