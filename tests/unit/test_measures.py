@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import scipy.stats as st
 
-import optdesign as od
 from optdesign import Candidates, Measure
 from optdesign.errors import SpecificationError
 
