@@ -180,7 +180,7 @@ class _Optimum:
     @cached_property
     def directions(self) -> list[Array]:
         """U of each scenario, with ∂loss/∂M = −UUᵀ."""
-        return self.evaluation.at.directions(self.evaluation.at.own)
+        return self.evaluation.at.directions(self.iterate.corners or self.evaluation.at.own)
 
     def on_support(self) -> Array:
         """Masses of the optimum on the support alone, where that is as good; those at hand elsewhere."""

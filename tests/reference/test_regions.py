@@ -33,8 +33,7 @@ def support(best, name="x"):
         (
             QUINTIC,
             od.DOptimality(),
-            [-1, -np.sqrt((7 + 2 * np.sqrt(7)) / 21), -np.sqrt((7 - 2 * np.sqrt(7)) / 21)]
-            + [np.sqrt((7 - 2 * np.sqrt(7)) / 21), np.sqrt((7 + 2 * np.sqrt(7)) / 21), 1],
+            [-1, *(s * np.sqrt((7 + t * 2 * np.sqrt(7)) / 21) for s, t in ((-1, 1), (-1, -1), (1, -1), (1, 1))), 1],
             [1 / 6] * 6,
         ),
         # Chebyshev points: the highest coefficient (Studden 1968), and E-optimality (Pukelsheim & Studden 1993).
@@ -92,7 +91,7 @@ def test_quadratic_on_a_square():
 
 
 def test_prices_that_depend_on_the_point_move_it():
-    """y = βx with price 1 + x²: the most information x²/(1 + x²) per money has no maximum but at the end; 1 + x⁴ has."""
+    """y = βx with price 1 + x²: the most information x²/(1 + x²) per money peaks at the end; with 1 + x⁴ within."""
     region = od.Candidates.region(x=(0, 3))
     best = plain("y ~ 0 + x", region, od.DOptimality(), cost=od.Cost(observation="2 + x**4"))
     assert support(best)[0] == pytest.approx([2**0.25], abs=1e-5)
