@@ -636,7 +636,7 @@ class Bayesian:
     ----------
     criterion : elementary criterion
     scenarios : sequence of NominalValues, or of (weight, NominalValues)
-        Weights, equal unless given, are scaled to sum to one; `Fit.scenarios` draws them from the sampling law of a pilot.
+        Weights, equal unless given, are scaled to sum to one.
 
     Examples
     --------
