@@ -57,6 +57,8 @@ class Iterate:
     iterations : int
     multipliers, levels : array or None
         Of the inequalities and of the equalities, where the algorithm has them.
+    corners : Multipliers or None
+        Of the criterion's corners, where the algorithm has them.
     stopped : bool
         Whether it was interrupted.
     """
@@ -67,6 +69,7 @@ class Iterate:
     iterations: int
     multipliers: Array | None = None
     levels: Array | None = None
+    corners: Multipliers | None = None
     stopped: bool = False
 
 
@@ -117,7 +120,7 @@ def solve(problem: Problem, progress: Callable[[int, float], None] | None = None
     z = np.zeros(len(gain))
     z[problem.masses(last.atoms)] = last.z
     bound = state.evaluation.at.bound(state.corners)
-    return Iterate(z, gain, bound, last.steps, found.multipliers, state.nu, state.stopped)
+    return Iterate(z, gain, bound, last.steps, found.multipliers, state.nu, state.corners, state.stopped)
 
 
 def _search(problem: Problem, progress: Callable[[int, float], None]) -> tuple[_Found, Array]:

@@ -222,3 +222,15 @@ def test_common_replicates_in_a_region():
     )
     # n* = √{(50/1)(1/0.5)} = 10 for every unit
     assert [g.replicates for g in best.design.groups] == pytest.approx([10.0] * 4, rel=1e-3)
+
+
+def test_worst_case_over_scenarios_on_a_region():
+    scenarios = [od.NominalValues([0.0, slope]) for slope in (0.8, 1.6)]
+    criterion = od.Maximin(od.DOptimality(), scenarios=scenarios)
+    best, fine = (
+        plain("y ~ x", candidates, criterion, "bernoulli", [0.0, 1.0])
+        for candidates in (od.Candidates.region(x=(-5, 5)), od.Candidates.grid(x=np.linspace(-5, 5, 2001)))
+    )
+    assert best.certificate.efficiency_bound >= 1 - 1e-6
+    # The references of the grid are those of its own points: the smallest efficiencies differ by that much.
+    assert best.value == pytest.approx(fine.value, abs=1e-5)
