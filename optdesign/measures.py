@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from optdesign.costs import holds
 from optdesign.errors import SpecificationError, listed, nearest
 from optdesign.linalg import summed
 from optdesign.quadrature import law_rule
@@ -159,6 +160,29 @@ class Candidates:
         merged = len(points) - len(first)
         notes = (f"{merged} duplicate candidate point{'s' * (merged > 1)} merged.",) if merged else ()
         return cls(points.iloc[np.sort(first)].reset_index(drop=True), notes)
+
+    def where(self, condition: str) -> Candidates:
+        """The points at which a condition holds: forbidden combinations are left out.
+
+        Parameters
+        ----------
+        condition : str
+            Expression in the columns, such as ``"not (dose > 5 and age > 70)"``.
+
+        Raises
+        ------
+        SpecificationError
+            Where the condition cannot be read, is no statement, or holds nowhere.
+
+        Examples
+        --------
+        >>> len(Candidates.grid(dose=[0, 5, 10], age=[60, 80]).where("dose < 10 or age < 70").points)
+        5
+        """
+        kept = holds(condition, self.points, "candidates").astype(bool)
+        if not kept.any():
+            raise SpecificationError(f"candidates: '{condition}' holds at none of the {len(kept)} points.")
+        return replace(self, points=self.points[kept].reset_index(drop=True))
 
     def __repr__(self) -> str:
         return f"Candidates of {len(self.points)} points\n{self.points.to_string(max_rows=12)}"

@@ -128,6 +128,19 @@ def optimize(
     >>> round(best.design.groups[0].replicates, 3), best.certificate.efficiency_bound >= 0.999999
     (14.142, True)
     """
+    asked = partial(
+        optimize,
+        model=model,
+        nominal=nominal,
+        space=space,
+        criterion=criterion,
+        cost=cost,
+        budget=budget,
+        order=order,
+        limits=limits,
+        already=already,
+        method=method,
+    )
     check_order(model, order)
     _check_scope(model, space, order)
     _check_covariates(model, space)
@@ -169,6 +182,7 @@ def optimize(
         float(budget),
         problem,
         partial(_exact, build, problem, nominal, z, space.common_replicates, certificate),
+        asked,
     )
     _require_converged(best)
     return best

@@ -22,7 +22,7 @@ from optdesign.covariance.encoded import EncodedRows, encode, fixed_columns, ran
 from optdesign.covariance.information import Augmented, Information, Point, Subset
 from optdesign.covariance.nested import information_of, mass_information
 from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters
-from optdesign.designs import Design, DesignSpace
+from optdesign.designs import Design, DesignSpace, Share, Total
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number, listed
 from optdesign.linalg import SINGULAR
 from optdesign.models import MixedModel, NominalValues
@@ -41,6 +41,8 @@ QUADRATURE_TOLERANCE = 1e-7
 SAMPLE = 50
 #: Name of the constraint that the budget is.
 BUDGET = "budget"
+#: Name of the constraint that there is one study, where there is no layout.
+STUDY = "study"
 #: Smallest rounding-off of a criterion's corners.
 SMOOTHING = 1e-9
 #: Constraint rows up to which masses with the same column are merged in linear programs.
@@ -353,7 +355,7 @@ def conflict(problem: Problem) -> str:
         rest = [other for other in needed if other != name]
         if not _possible(problem, rest):
             needed = rest
-    words = listed([name for name in needed if name != "study"])
+    words = "; ".join(name for name in needed if name != STUDY)
     return f"no design keeps all the bounds at once. These contradict each other: {words}. Widen one of them."
 
 
@@ -381,7 +383,7 @@ def make_problem(
     budgets = [(BUDGET, price, money)]
     for name, (prices_, amount) in (limits or {}).items():
         further = _priced(space, prices_, amount)
-        budgets.append((f"limit on {name}", further[1], further[0]))
+        budgets.append((f"at most {amount:,g} of {name} (limits)", further[1], further[0]))
     nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
     nodes, informations = _settled_nodes(model, nominals, space, order)
     bound = bound_criterion(model, nominals, criterion)
@@ -522,18 +524,13 @@ Row = tuple[str, sp.csr_array, float, float]
 
 def _constraints(space: DesignSpace, budgets: Sequence[tuple[str, Array, float]], run: bool) -> LinearConstraints:
     """All rows, as label, coefficients, lowest and highest; equal bounds become equalities."""
-    own = {name for name, _, _ in budgets}
     rows: list[Row] = [(name, sp.csr_array(price[None, :]), -np.inf, money) for name, price, money in budgets]
-    rows += [*_count_rows(space), *_replicate_rows(space), *_at_most_rows(space), *_share_rows(space)]
+    rows += [*_count_rows(space), *_replicate_rows(space), *_at_most_rows(space), *_constraint_rows(space)]
     if run:
         rows = [(name, _widened(space, row), low, high) for name, row, low, high in rows]
         rows.append(("what has been run", _run_row(space), 1.0, 1.0))
-    upper = [
-        (name if name in own else f"{name}, highest", row, high)
-        for name, row, low, high in rows
-        if np.isfinite(high) and low != high
-    ]
-    upper += [(f"{name}, lowest", -row, -low) for name, row, low, high in rows if np.isfinite(low) and low != high]
+    upper = [(name, row, high) for name, row, low, high in rows if np.isfinite(high) and low != high]
+    upper += [(name, -row, -low) for name, row, low, high in rows if np.isfinite(low) and low != high]
     exact = [(name, row, low) for name, row, low, high in rows if low == high]
     width = rows[0][1].shape[1]
     return LinearConstraints(*_stack(upper, width), *_stack(exact, width))
@@ -564,15 +561,23 @@ def _count_rows(space: DesignSpace) -> Iterator[Row]:
     types, atoms = _size(space)
     everyone = sp.csr_array(np.concatenate([np.ones(types), np.zeros(atoms)])[None, :])
     if space.layout is None:
-        yield "study", everyone, 1.0, 1.0
+        yield STUDY, everyone, 1.0, 1.0
         return
     factor = space.layout.factors[0]
-    yield f"number of units of '{factor}'", everyone, *_positive(space.count_bounds(factor))
+    low, high = space.count_bounds(factor)
+    # A lowest count of zero is no constraint beyond z ≥ 0.
+    yield from _bounded(f"levels of '{factor}' (counts)", everyone, low or -np.inf, high)
 
 
-def _positive(bounds: tuple[float, float]) -> tuple[float, float]:
-    """A lowest count of zero is no constraint beyond z ≥ 0."""
-    return (bounds[0] or -np.inf, bounds[1])
+def _bounded(what: str, row: sp.csr_array, low: float, high: float) -> Iterator[Row]:
+    """A row for each of its bounds, which the label names; one for both where they are equal."""
+    if low == high:
+        yield f"exactly {low:,g} {what}", row, low, high
+        return
+    if np.isfinite(low):
+        yield f"at least {low:,g} {what}", row, low, np.inf
+    if np.isfinite(high):
+        yield f"at most {high:,g} {what}", row, -np.inf, high
 
 
 def _replicate_rows(space: DesignSpace) -> Iterator[Row]:
@@ -581,13 +586,18 @@ def _replicate_rows(space: DesignSpace) -> Iterator[Row]:
     place = (space.region.type_of_atom, np.arange(space.region.n_atoms))
     within = sp.csr_array((np.ones(space.region.n_atoms), place), shape=(types, space.region.n_atoms))
     low, high = space.replicate_bounds
+    what = "observations per unit (replicates)" if space.layout else "observations in all (replicates)"
+
+    def beyond(n: float) -> sp.csr_array:
+        return sp.csr_array(sp.hstack([-n * sp.eye_array(types), within]))
+
     if low == high:
-        yield "replicates", sp.csr_array(sp.hstack([-low * sp.eye_array(types), within])), 0.0, 0.0
+        yield f"exactly {low:,g} {what}", beyond(low), 0.0, 0.0
         return
     if low > 0:
-        yield "replicates, fewest", sp.csr_array(sp.hstack([-low * sp.eye_array(types), within])), 0.0, np.inf
+        yield f"at least {low:,g} {what}", beyond(low), 0.0, np.inf
     if np.isfinite(high):
-        yield "replicates, most", sp.csr_array(sp.hstack([-high * sp.eye_array(types), within])), -np.inf, 0.0
+        yield f"at most {high:,g} {what}", beyond(high), -np.inf, 0.0
 
 
 def _at_most_rows(space: DesignSpace) -> Iterator[Row]:
@@ -598,26 +608,53 @@ def _at_most_rows(space: DesignSpace) -> Iterator[Row]:
         (np.full(atoms, -float(space.at_most)), (np.arange(atoms), space.region.type_of_atom)),
         shape=(atoms, space.region.n_types),
     )
-    yield "uses of a point within a unit", sp.csr_array(sp.hstack([types, sp.eye_array(atoms)])), -np.inf, 0.0
+    what = f"no point more than {space.at_most} times within a unit (at_most)"
+    yield what, sp.csr_array(sp.hstack([types, sp.eye_array(atoms)])), -np.inf, 0.0
 
 
-def _share_rows(space: DesignSpace) -> Iterator[Row]:
+def _constraint_rows(space: DesignSpace) -> Iterator[Row]:
+    for constraint in space.constraints:
+        yield from _share_rows(space, constraint) if isinstance(constraint, Share) else _total_rows(space, constraint)
+
+
+def _share_rows(space: DesignSpace, share: Share) -> Iterator[Row]:
+    among = share.holds(space.region.frame)
+    try:
+        holds = _of_units(space, among, share.condition) if space.layout else None
+    except SpecificationError:
+        holds = None
+    every = _of_observations(space, np.ones(len(among))) if holds is None else _of_units(space, np.ones(len(among)), "")
+    holds = _of_observations(space, among) if holds is None else holds
+    low, high = (sp.csr_array((holds - bound * every)[None, :]) for bound in (share.at_least, share.at_most))
+    what = f"with {share.condition} (constraints)"
+    if share.at_least == share.at_most:
+        yield f"a share of exactly {share.at_least:g} {what}", low, 0.0, 0.0
+        return
+    if share.at_least > 0:
+        yield f"a share of at least {share.at_least:g} {what}", low, 0.0, np.inf
+    if share.at_most < 1:
+        yield f"a share of at most {share.at_most:g} {what}", high, -np.inf, 0.0
+
+
+def _total_rows(space: DesignSpace, total: Total) -> Iterator[Row]:
+    values = total.values(space.region.frame)
+    if total.of == "units" and space.layout is None:
+        raise SpecificationError(f"constraint: {total!r} counts units, of which a space without a layout has none.")
+    row = (
+        _of_observations(space, values)
+        if total.of == "observations"
+        else _of_units(space, values, f"constraint: '{total.expression}'")
+    )
+    what = f"in the total of {total.expression} over {total.of} (constraints)"
+    yield from _bounded(what, sp.csr_array(row[None, :]), total.at_least, total.at_most)
+
+
+def _of_units(space: DesignSpace, values: Array, what: str) -> Array:
+    """Coefficients of the masses in the sum over units of a quantity that is constant within one, shape (T + A,)."""
     types, atoms = _size(space)
-    for share in space.constraints:
-        among = share.holds(space.region.frame)
-        try:
-            of_type = space.region.type_mean(among, share.condition) if space.layout else None
-        except SpecificationError:
-            of_type = None
-        holds = np.zeros(types + atoms)
-        every = np.zeros(types + atoms)
-        if of_type is not None:
-            holds[:types], every[:types] = of_type, 1.0
-        else:
-            holds[types:], every[types:] = space.region.atom_mean(among), 1.0
-        name = f"share of '{share.condition}'"
-        if share.at_least > 0 or share.at_least == share.at_most:
-            row = sp.csr_array((holds - share.at_least * every)[None, :])
-            yield name, row, 0.0, 0.0 if share.at_least == share.at_most else np.inf
-        if share.at_most < 1 and share.at_least < share.at_most:
-            yield name, sp.csr_array((holds - share.at_most * every)[None, :]), -np.inf, 0.0
+    return np.concatenate([space.region.type_mean(values, what), np.zeros(atoms)])
+
+
+def _of_observations(space: DesignSpace, values: Array) -> Array:
+    """Coefficients of the masses in the sum over observations of a quantity, shape (T + A,)."""
+    return np.concatenate([np.zeros(space.region.n_types), space.region.atom_mean(values)])

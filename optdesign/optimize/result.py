@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -130,6 +130,7 @@ class OptimalDesign:
     budget: float
     problem: Problem
     rounding: Callable[[], ExactDesign]
+    asked: Callable[..., OptimalDesign]
 
     @cached_property
     def rounded(self) -> ExactDesign:
@@ -141,6 +142,10 @@ class OptimalDesign:
             Where the budget buys no design in whole numbers that estimates what the criterion needs.
         """
         return self.rounding()
+
+    def again(self, **changes: Any) -> OptimalDesign:
+        """The best design for the same question with some of its parts changed: keywords of `optimize`."""
+        return self.asked(**changes)
 
     @property
     def model(self) -> MixedModel:
