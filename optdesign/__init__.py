@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from optdesign.cheapest import cheapest as cheapest
     from optdesign.costs import Cost as Cost
     from optdesign.covariance import AsymptoticCovariance as AsymptoticCovariance
     from optdesign.covariance import covariance as covariance
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from optdesign.designs import DesignSpace as DesignSpace
     from optdesign.designs import Group as Group
     from optdesign.designs import Share as Share
+    from optdesign.designs import Total as Total
     from optdesign.errors import AsymptoticRegimeWarning as AsymptoticRegimeWarning
     from optdesign.errors import ConvergenceError as ConvergenceError
     from optdesign.errors import InfeasibleBudgetError as InfeasibleBudgetError
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "cheapest": ("cheapest",),
     "covariance": ("AsymptoticCovariance", "covariance", "covariance_of_frame"),
     "covariance.accuracy": ("Accuracy", "accuracy"),
     "costs": ("Cost",),
@@ -75,7 +78,7 @@ _HOMES = {
         "IOptimality",
         "Maximin",
     ),
-    "designs": ("Design", "DesignSpace", "Group", "Share"),
+    "designs": ("Design", "DesignSpace", "Group", "Share", "Total"),
     "errors": (
         "AsymptoticRegimeWarning",
         "ConvergenceError",
