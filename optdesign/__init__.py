@@ -60,6 +60,12 @@ if TYPE_CHECKING:
     from optdesign.study import StudyResult as StudyResult
     from optdesign.study import load_study as load_study
     from optdesign.study import run_study as run_study
+    from optdesign.tradeoffs import Frontier as Frontier
+    from optdesign.tradeoffs import Pareto as Pareto
+    from optdesign.tradeoffs import Robustness as Robustness
+    from optdesign.tradeoffs import frontier as frontier
+    from optdesign.tradeoffs import pareto as pareto
+    from optdesign.tradeoffs import robustness as robustness
 
 __version__ = "0.1.0"
 
@@ -95,6 +101,7 @@ _HOMES = {
     "optimize": ("Certificate", "ExactDesign", "OptimalDesign", "efficiency", "optimize"),
     "report": ("write_report",),
     "study": ("Study", "StudyResult", "load_study", "run_study"),
+    "tradeoffs": ("Frontier", "Pareto", "Robustness", "frontier", "pareto", "robustness"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

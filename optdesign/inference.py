@@ -264,9 +264,7 @@ def _tail_power(test: WaldTest, shift: float, df: float) -> float:
     return float({"greater": tails[0], "less": tails[1], "two-sided": sum(tails)}[test.alternative])
 
 
-def variance_needed(
-    model: MixedModel, nominal: NominalValues, design: Design, test: WaldTest, power: float
-) -> float:
+def variance_needed(model: MixedModel, nominal: NominalValues, design: Design, test: WaldTest, power: float) -> float:
     """Largest variance of the coefficient's estimate at which a test has the power wanted.
 
     (β − β₀)²/δ², with δ the noncentrality that gives the power at the degrees of freedom that the design leaves; zero

@@ -242,7 +242,8 @@ def _problem(build: Build, space: DesignSpace) -> tuple[Problem, tuple[str, ...]
     """The problem to solve, affordable; with common replicates, at the best number of them, which a note states."""
     problem = build(replace(space, common_replicates=False))
     problem.require_affordable()
-    if not space.common_replicates or space.region.n_types == 1:
+    low, high = space.replicate_bounds
+    if not space.common_replicates or low == high or space.region.n_types == 1:
         return with_references(problem), ()
     n = _best_common_replicates(lambda space: with_references(build(space)), problem)
     note = (

@@ -23,7 +23,7 @@ from optdesign.covariance.information import Augmented, Information, Point, Subs
 from optdesign.covariance.nested import information_of, mass_information
 from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters
 from optdesign.designs import Design, DesignSpace, Share, Total
-from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number, listed
+from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number
 from optdesign.linalg import SINGULAR
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import ladder
@@ -651,8 +651,7 @@ def _total_rows(space: DesignSpace, total: Total) -> Iterator[Row]:
 
 def _of_units(space: DesignSpace, values: Array, what: str) -> Array:
     """Coefficients of the masses in the sum over units of a quantity that is constant within one, shape (T + A,)."""
-    types, atoms = _size(space)
-    return np.concatenate([space.region.type_mean(values, what), np.zeros(atoms)])
+    return np.concatenate([space.region.type_mean(values, what), np.zeros(space.region.n_atoms)])
 
 
 def _of_observations(space: DesignSpace, values: Array) -> Array:

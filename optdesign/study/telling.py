@@ -69,6 +69,8 @@ def describe(study: Study, space: DesignSpace) -> Iterator[str]:
 
 
 def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
+    from optdesign.designs import Share
+
     points = space.candidates.points
     for name in points:
         level = f"per {study.unit}" if name in space.levels else f"per {study.observation}"
@@ -83,8 +85,12 @@ def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
     if space.observed is not None:
         names = ", ".join(map(str, space.observed.points))
         yield f"Observed, not chosen, is {names}, with {len(space.observed.points)} different values in its law."
-    for share in space.constraints:
-        yield f"The share with {share.condition} is between {share.at_least:g} and {share.at_most:g}."
+    for constraint in space.constraints:
+        bounds = f"between {constraint.at_least:g} and {constraint.at_most:g}"
+        if isinstance(constraint, Share):
+            yield f"The share with {constraint.condition} is {bounds}."
+        else:
+            yield f"The total of {constraint.expression} over {constraint.of} is {bounds}."
 
 
 def _range(bounds: tuple[float, float]) -> str:
