@@ -96,7 +96,8 @@ def cheapest(
         budget = search.least()
         proved = search.proved(budget)
     best = ask(budget)
-    note = f"No admissible design that costs less than {proved:,.2f} reaches {goal.words}."
+    # Rounded down: what is proved, not more.
+    note = f"No admissible design that costs less than {np.floor(100.0 * proved) / 100.0:,.2f} reaches {goal.words}."
     return replace(best, warnings=(*best.warnings, note))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,7 +130,7 @@ class OptimalDesign:
     budget: float
     problem: Problem
     rounding: Callable[[], ExactDesign]
-    asked: Callable[..., OptimalDesign]
+    asked: partial[OptimalDesign]
 
     @cached_property
     def rounded(self) -> ExactDesign:
@@ -161,6 +161,11 @@ class OptimalDesign:
     def cost(self) -> Cost:
         """What it costs."""
         return self.problem.cost
+
+    @property
+    def limits(self) -> Mapping[str, tuple[Cost, float]]:
+        """Further budgets."""
+        return self.asked.keywords["limits"] or {}
 
     @property
     def order(self) -> str:

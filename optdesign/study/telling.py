@@ -58,11 +58,13 @@ def describe(study: Study, space: DesignSpace) -> Iterator[str]:
     yield "Nominal values are " + (f"fitted from {source}." if source else "stated in the study file.")
     yield from _choices(study, space)
     goal = tables.goal
-    kind = goal.criterion if isinstance(goal.criterion, str) else goal.criterion.kind
-    yield (
-        f"Wanted is the {kind}-optimal design that {money(goal.budget, study.currency)} buys, by the {goal.order} "
-        "covariance."
-    )
+    kind = goal.stated.kind
+    wanted = "best design by a compound criterion" if kind == "compound" else f"{kind}-optimal design"
+    yield f"Wanted is the {wanted} that {money(goal.budget, study.currency)} buys, by the {goal.order} covariance."
+    for name, limit in goal.limits.items():
+        yield f"There are {limit.amount:,g} of {name}."
+    if goal.already is not None:
+        yield f"The observations of {goal.already} have been run: they count, and cost nothing."
     if tables.test is not None:
         aim = f" with power {tables.test.power:g}" if tables.test.power else ""
         yield f"It will test {tables.test.coefficient} ({tables.test.alternative}, level {tables.test.alpha:g}){aim}."
