@@ -95,8 +95,8 @@ class Fit:
 
         Fixed effects are normal with `covariance_matrix`. Independently of them, the covariance of the random effects
         is normal on the log-Cholesky scale (log L_ii and L_ij, with Σ = LLᵀ), and the dispersion of a Gaussian on the
-        log scale, with the asymptotic covariance of maximum likelihood for the pilot's own units (two-term order).
-        These laws are wide, and lean on asymptotics, where the pilot has few units.
+        log scale, with the asymptotic covariance of maximum likelihood for the pilot's own units: exact for a
+        Gaussian, two-term otherwise. These laws are wide, and lean on asymptotics, where the pilot has few units.
 
         Parameters
         ----------
@@ -153,7 +153,8 @@ class Fit:
         """Covariance matrices and dispersions."""
         layout = Nested(*self.model.factors) if self.model.factors else None
         design = Design.from_frame(self.rows, layout, self.model.covariates)
-        matrix = covariance(self.model, self.nominal_values(), design, parameters="all").matrix
+        order = "exact" if self.model.is_gaussian else "two-term"
+        matrix = covariance(self.model, self.nominal_values(), design, order, parameters="all").matrix
         matrix = matrix[len(self.names) :, len(self.names) :]
         roots = {factor: np.array(np.linalg.cholesky(S), float) for factor, S in self.random_covariance.items()}
         slopes = [_cholesky_slopes(root) for root in roots.values()]

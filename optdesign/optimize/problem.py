@@ -39,6 +39,8 @@ Index = npt.NDArray[np.intp]
 QUADRATURE_TOLERANCE = 1e-7
 #: Most atoms of each type that are looked at to settle the quadrature.
 SAMPLE = 50
+#: Units or observations, as shares of what the budget buys, below which a design is empty: linear programs allow 1e-7.
+EMPTY = 1e-6
 #: Name of the constraint that the budget is.
 BUDGET = "budget"
 #: Name of the constraint that there is one study, where there is no layout.
@@ -82,7 +84,7 @@ class LinearConstraints:
         Returns matrix, upper, equal, level, as in the attributes, and which inequality rows were kept.
         """
         matrix, equal = self.matrix[:, index].toarray(), self.equal[:, index].toarray()
-        binding = (matrix > 0).any(axis=1)
+        binding = (matrix > 0).any(axis=1) | (self.upper < 0)
         return matrix[binding], self.upper[binding], equal, self.level, np.flatnonzero(binding)
 
 
@@ -320,7 +322,7 @@ class Problem:
         """
         price = self.cheapest()
         largest = self._linear_program(-np.ones(len(self.price)))
-        if np.isnan(price) or (largest.status == 0 and -largest.fun < 1e-9):
+        if np.isnan(price) or not _possible(self, [*self.constraints.labels, *self.constraints.equal_labels]):
             raise SpecificationError(conflict(self))
         if price > self.money * (1 + 1e-12):
             raise InfeasibleBudgetError(
@@ -363,8 +365,10 @@ def _possible(problem: Problem, names: Sequence[str]) -> bool:
     """Whether some design that is not empty keeps the named constraints."""
     c = problem.constraints
     kept = c.with_rows(np.isin(c.labels, names), np.isin(c.equal_labels, names))
-    answer = replace(problem, constraints=kept)._linear_program(-np.ones(len(problem.price)))
-    return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= 1e-9))
+    wanted = np.zeros(len(problem.price))
+    wanted[slice(problem.n_types) if problem.space.layout else slice(-problem.space.region.n_atoms, None)] = -1.0
+    answer = replace(problem, constraints=kept)._linear_program(wanted)
+    return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= EMPTY))
 
 
 def make_problem(
