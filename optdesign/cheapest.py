@@ -14,7 +14,13 @@ from scipy.optimize import brentq
 from optdesign.costs import Cost
 from optdesign.criteria import COptimality, Criterion, Maximin
 from optdesign.designs import Design, DesignSpace
-from optdesign.errors import AsymptoticRegimeWarning, InfeasibleBudgetError, SpecificationError, is_number
+from optdesign.errors import (
+    AsymptoticRegimeWarning,
+    ConvergenceError,
+    InfeasibleBudgetError,
+    SpecificationError,
+    is_number,
+)
 from optdesign.inference import WaldTest, variance_needed
 from optdesign.inference import power as power_of
 from optdesign.models import MixedModel, NominalValues
@@ -30,6 +36,8 @@ ABOVE = 1e-7
 SHORT = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 #: Largest step in log money, and the largest multiple of the first money that is tried.
 STEP, FARTHEST = 3.0, 1e4
+#: Excess that stands for a design that does not estimate what the criterion needs.
+HOPELESS = 20.0
 
 
 def cheapest(
@@ -201,12 +209,19 @@ class _Search:
         bound = best.problem.criterion
         return best, bound.loss_of(best.value) - bound.loss_of(self.goal.needed(best))
 
+    def excess(self, money: float) -> float:
+        """The excess, at most `HOPELESS`: next to the cheapest admissible design the criterion may not be estimable."""
+        try:
+            return min(self.at(money)[1], HOPELESS)
+        except ConvergenceError:
+            return HOPELESS
+
     def least(self) -> float:
         """The least budget, fixed cost included."""
         low, high = self._bracket()
         if low == high:
             return self.fixed + high
-        root = brentq(lambda x: self.at(float(np.exp(x)))[1], np.log(low), np.log(high), xtol=1e-9)
+        root = brentq(lambda x: self.excess(float(np.exp(x))), np.log(low), np.log(high), xtol=1e-9)
         return self.fixed + float(np.exp(root)) * (1.0 + ABOVE)
 
     def _bracket(self) -> tuple[float, float]:
@@ -237,11 +252,11 @@ class _Search:
         return low, money
 
     def _fall(self, money: float, floor: float) -> tuple[float, float]:
-        excess = self.at(money)[1]
+        excess = self.excess(money)
         high, step = money, max(-excess, ABOVE)
         while excess <= 0 and money > floor:
             high, money = money, max(floor, money * float(np.exp(-min(step, STEP))))
-            excess = self.at(money)[1]
+            excess = self.excess(money)
             step = max(-excess, 2.0 * step)
         return (money, money) if excess <= 0 else (money, high)
 

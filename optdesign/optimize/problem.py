@@ -322,7 +322,8 @@ class Problem:
         """
         price = self.cheapest()
         largest = self._linear_program(-np.ones(len(self.price)))
-        if np.isnan(price) or not _possible(self, [*self.constraints.labels, *self.constraints.equal_labels]):
+        bounds = {*self.constraints.labels, *self.constraints.equal_labels} - {BUDGET}
+        if np.isnan(price) or not _possible(self, list(bounds)):
             raise SpecificationError(conflict(self))
         if price > self.money * (1 + 1e-12):
             raise InfeasibleBudgetError(

@@ -78,10 +78,22 @@ def test_bounds_on_counts_are_kept_and_the_price_is_proved(value):
 
 
 def test_the_cheapest_admissible_design_may_be_enough():
+    mean, guess = od.MixedModel("y ~ 1 + (1 | clinic)"), od.NominalValues([0.0], {"clinic": 0.2}, 0.8)
+    bounded = od.DesignSpace(od.Nested("clinic"), counts={"clinic": (10, 40)}, replicates=(2, 30))
+    best = od.cheapest(
+        mean, guess, bounded, od.COptimality({"Intercept": 1.0}), od.Cost({"clinic": 50.0}, 1.0), value=0.2
+    )
+    # Ten clinics of two.
+    assert best.budget == pytest.approx(520, rel=1e-6)
+    assert best.value == pytest.approx((0.2 + 0.4) / 10, rel=1e-5)
+
+
+def test_the_cheapest_admissible_design_may_not_estimate_what_is_wanted():
+    # Ten controls of two cost 70, and say nothing about the treatment.
     best = od.cheapest(ARM, GUESS, space(counts={"cluster": (10, 40)}, replicates=(2, 30)), EFFECT, COST, value=0.5)
-    # Ten controls of two cost 70.
-    assert best.budget == pytest.approx(70, rel=1e-6)
-    assert best.value < 0.5
+    assert 70 < best.budget < 120
+    assert best.value == pytest.approx(0.5, rel=1e-6)
+    assert best.design.units == pytest.approx(10, rel=1e-5)
 
 
 def test_power_without_degrees_of_freedom_is_that_of_the_normal_test():
