@@ -55,7 +55,10 @@ if TYPE_CHECKING:
     from optdesign.optimize import OptimalDesign as OptimalDesign
     from optdesign.optimize import efficiency as efficiency
     from optdesign.optimize import optimize as optimize
+    from optdesign.optimize.laws import OptimalLaw as OptimalLaw
+    from optdesign.optimize.laws import optimize_law as optimize_law
     from optdesign.report import write_report as write_report
+    from optdesign.schedules import enumerated_profiles as enumerated_profiles
     from optdesign.study import Study as Study
     from optdesign.study import StudyResult as StudyResult
     from optdesign.study import load_study as load_study
@@ -99,7 +102,9 @@ _HOMES = {
     "measures": ("Candidates", "Measure"),
     "models": ("MixedModel", "NominalValues"),
     "optimize": ("Certificate", "ExactDesign", "OptimalDesign", "efficiency", "optimize"),
+    "optimize.laws": ("OptimalLaw", "optimize_law"),
     "report": ("write_report",),
+    "schedules": ("enumerated_profiles",),
     "study": ("Study", "StudyResult", "load_study", "run_study"),
     "tradeoffs": ("Frontier", "Pareto", "Robustness", "frontier", "pareto", "robustness"),
 }

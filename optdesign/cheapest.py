@@ -23,9 +23,11 @@ from optdesign.errors import (
 )
 from optdesign.inference import WaldTest, variance_needed
 from optdesign.inference import power as power_of
+from optdesign.layouts import Crossed
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import OptimalDesign, optimize
-from optdesign.optimize.problem import prices
+from optdesign.optimize.choices import choice_of
+from optdesign.optimize.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +100,7 @@ def cheapest(
     """
     goal = _goal(model, criterion, value, test, power, already)
     ask = cache(partial(optimize, model, nominal, space, criterion, cost, order=order, limits=limits, already=already))
-    search = _Search(ask, goal, cost.fixed, 100.0 * float(prices(space, cost).max()) or 1.0)
+    search = _Search(ask, goal, cost.fixed, _first_money(space, cost))
     with warnings.catch_warnings():  # designs on the way to the answer need no warnings of their own
         warnings.simplefilter("ignore", AsymptoticRegimeWarning)
         budget = search.least()
@@ -107,6 +109,16 @@ def cheapest(
     # Rounded down: what is proved, not more.
     note = f"No admissible design that costs less than {np.floor(100.0 * proved) / 100.0:,.2f} reaches {goal.words}."
     return replace(best, warnings=(*best.warnings, note))
+
+
+def _first_money(space: DesignSpace, cost: Cost) -> float:
+    """Some money to begin with: a hundred times the dearest single thing."""
+    if isinstance(space.layout, Crossed):
+        raise SpecificationError(
+            "cheapest is for nested layouts and plain designs; of a crossed one, compare the optima of several budgets."
+        )
+    parts = tuple(factor for factor in cost.units if ":" in factor)
+    return 100.0 * float(choice_of(space, parts).prices(cost).max()) or 1.0
 
 
 @dataclass(frozen=True)
@@ -227,6 +239,7 @@ class _Search:
     def _bracket(self) -> tuple[float, float]:
         """Money that is too little and money that is enough; equal where the cheapest admissible design is enough."""
         best = self._start()
+        assert isinstance(best.problem, Problem)  # crossed layouts have been refused
         money = best.budget - self.fixed
         if self.at(money)[1] > 0:
             return self._rise(money)

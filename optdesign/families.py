@@ -29,12 +29,16 @@ class Link:
         Derivative of the mean with respect to the linear predictor.
     domain : (float, float)
         Linear predictors, ends excluded, that have a mean.
+    decay : callable or None
+        Rate q(a, s²) at which the Fisher weight vanishes, with E w(at + v) = exp{−q t²/2 + o(t²)} for v ~ N(0, s²) and
+        t → ∞; None where it is zero, for weights that vanish exponentially or not at all.
     """
 
     name: str
     mean: Function
     slope: Function
     domain: tuple[float, float] = (-np.inf, np.inf)
+    decay: Callable[[Array, Array], Array] | None = None
 
     @property
     def everywhere(self) -> bool:
@@ -112,6 +116,17 @@ def _probit_weight(eta: Array) -> Array:
     return np.asarray(np.exp(-(far**2) - np.log(2.0 * np.pi) - log_ndtr(far) - log_ndtr(-far)))
 
 
+def _probit_decay(shift: Array, spread: Array) -> Array:
+    """The weight is |η|φ(η) far out."""
+    return np.asarray(shift**2 / (1.0 + spread))
+
+
+def _cloglog_decay(shift: Array, spread: Array) -> Array:
+    """Far to the right the weight is exp(−e^η), and v must bring η back from there; to the left it is e^η."""
+    square = np.maximum(shift, 0.0) ** 2
+    return np.asarray(np.divide(square, spread, out=np.where(square > 0, np.inf, 0.0), where=spread > 0))
+
+
 def _cloglog_slope(eta: Array) -> Array:
     return np.asarray(np.exp(eta - _exp(eta)))
 
@@ -133,8 +148,8 @@ LINKS = {
         Link("identity", lambda eta: eta, np.ones_like),
         Link("log", np.exp, np.exp),
         Link("logit", _logistic, _logistic_weight),
-        Link("probit", _normal_mean, _normal_density),
-        Link("cloglog", lambda eta: np.asarray(-np.expm1(-_exp(eta))), _cloglog_slope),
+        Link("probit", _normal_mean, _normal_density, decay=_probit_decay),
+        Link("cloglog", lambda eta: np.asarray(-np.expm1(-_exp(eta))), _cloglog_slope, decay=_cloglog_decay),
         Link("inverse", lambda eta: 1.0 / eta, lambda eta: -1.0 / eta**2, (0.0, np.inf)),
         Link("inverse-squared", lambda eta: eta**-0.5, lambda eta: -0.5 * eta**-1.5, (0.0, np.inf)),
     )

@@ -87,3 +87,17 @@ def product_incidence(row_rates: Array, column_rates: Array, seed: int = 0) -> I
     """Each cell with the product of its row's and its column's rate, independently."""
     rng = np.random.default_rng(seed)
     return np.argwhere(rng.random((len(row_rates), len(column_rates))) < np.outer(row_rates, column_rates))
+
+
+def connected_parts(row: Index, column: Index) -> int:
+    """Connected parts of an incidence.
+
+    >>> connected_parts(np.array([0, 0, 1]), np.array([0, 1, 2]))
+    2
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows, columns = int(row.max()) + 1, int(column.max()) + 1
+    graph = coo_array((np.ones(len(row)), (row, rows + column)), shape=(rows + columns,) * 2)
+    return int(connected_components(graph, directed=False)[0])

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.covariance import ORDERS, covariance
+from optdesign.covariance import ORDERS, covariance, existing_covariances
 from optdesign.covariance.exact import affordable
 from optdesign.covariance.labelled import labelled_rows
 from optdesign.covariance.result import AsymptoticCovariance
 from optdesign.designs import Design
-from optdesign.errors import AsymptoticRegimeWarning, SpecificationError
+from optdesign.errors import AsymptoticRegimeWarning
 from optdesign.models import MixedModel, NominalValues
 
 if TYPE_CHECKING:
@@ -113,16 +113,10 @@ def accuracy(
     >>> found.best, found.ratios("two-term").round(4).tolist()[1], found.ratios("averaged").round(4).tolist()[1]
     ('exact', 1.0875, 0.9989)
     """
-    found = {}
-    for name in ORDERS:
-        if name == "exact" and not _exact_is_affordable(model, nominal, design):
-            continue
-        try:
-            found[name] = covariance(model, nominal, design, name, seed=seed)
-        except SpecificationError:
-            if name == order or name in ("leading", "two-term"):
-                raise
-    result = _compared(found)
+    used = covariance(model, nominal, design, order, seed=seed)
+    others = [o for o in ORDERS if o != order and (o != "exact" or _exact_is_affordable(model, nominal, design))]
+    found = {order: used} | existing_covariances(model, nominal, design, others, seed)
+    result = _compared({name: found[name] for name in ORDERS if name in found})
     _warn(result, order)
     return result
 
@@ -138,7 +132,7 @@ def _compared(found: dict[str, AsymptoticCovariance]) -> Accuracy:
     if "exact" in found:
         best, reference, error = "exact", variances["exact"], found["exact"].monte_carlo_error
     else:
-        reference = np.maximum(variances["two-term"], variances.get("averaged", variances["two-term"]))
+        reference = np.max([variances[order] for order in ("two-term", "averaged") if order in variances], axis=0)
         best, error = "largest", found["averaged"].monte_carlo_error if "averaged" in found else None
     return Accuracy(MappingProxyType(found), best, reference, error)
 

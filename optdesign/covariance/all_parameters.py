@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from optdesign.covariance.components import (
     averaged_components,
     beside,
@@ -43,7 +45,7 @@ def all_parameters(
     """
     rows = labelled_rows(model, nominal, design.points)
     check_interior(rows)
-    if model.is_gaussian and rows.terms and not (theory == "nested" and order == "two-term"):
+    if model.is_gaussian and rows.terms and (reml or not (theory == "nested" and order == "two-term")):
         return beside(fixed(), _gaussian(model, nominal, design, rows, theory, order, reml, seed))
     if order == "exact" and rows.terms:
         return exact_covariance(model, nominal, rows, "all", seed)
@@ -57,7 +59,18 @@ def all_parameters(
     spread = model.distribution.dispersion_variance
     if spread is None:
         return found
-    return with_dispersion(found, nominal.dispersion, spread(nominal.dispersion) / design.observations)
+    lost = int(np.linalg.matrix_rank(rows.X)) if reml else 0
+    return with_dispersion(found, nominal.dispersion, spread(nominal.dispersion) / _left(design.observations, lost))
+
+
+def _left(observations: float, lost: int) -> float:
+    """Observations less the degrees of freedom that restricted maximum likelihood takes off."""
+    if observations <= lost:
+        raise SpecificationError(
+            f"reml=True leaves no degree of freedom for the dispersion: {observations:g} observations, {lost} "
+            "fixed effects. Make more observations."
+        )
+    return observations - lost
 
 
 def _gaussian(
@@ -71,7 +84,7 @@ def _gaussian(
     seed: int,
 ) -> AsymptoticCovariance:
     """Variance components of a Gaussian, independent of its fixed effects."""
-    if order == "leading" or (theory == "crossed" and order == "two-term"):
+    if order == "leading" or (theory != "deeper" and order == "two-term"):
         return gaussian_components(rows, order, reml)
     return component_covariance(labelled_rows(model, nominal, listed_points(design, seed)), order, reml)
 

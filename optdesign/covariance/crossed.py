@@ -29,6 +29,7 @@ import scipy.linalg
 
 from optdesign.covariance.labelled import LabelledRows, RandomTerm
 from optdesign.covariance.result import AsymptoticCovariance, from_information
+from optdesign.covariance.second_term import check_second_term
 from optdesign.linalg import SINGULAR, psd_root, symmetric, vech_average, vech_covariance
 from optdesign.quadrature import normal_rule
 
@@ -117,6 +118,8 @@ def functional_covariance(
     loss: Loss | None = None,
 ) -> AsymptoticCovariance:
     """Covariance from generalised least squares of y; `units` has the covariance of y's unit part by source."""
+    if order != "leading":
+        _check_second_terms(rows, sides)
     split = split_columns(rows, sides)
     operator = operator_of(rows, sides, split.within)
     if loss is not None:
@@ -131,6 +134,14 @@ def functional_covariance(
     names = (*rows.names, *(name for term in estimated for name in term.component_names))
     estimate = np.concatenate([rows.beta, *(term.components for term in estimated)])
     return from_information(information, dict(zip(parts, shares, strict=True)), order, names, rows.aliases, estimate)
+
+
+def _check_second_terms(rows: LabelledRows, sides: Sequence[Side]) -> None:
+    """Each factor's effects given the others', over which the weight is averaged."""
+    for side in sides:
+        others = [each.term for each in sides if each is not side]
+        spread = np.zeros(len(rows.X)) + sum(np.einsum("ri,ij,rj->r", t.Z, t.sigma, t.Z) for t in others)
+        check_second_term(rows.link, side.term.factor, side.term.Z, side.term.sigma, side.term.level, spread)
 
 
 def _after(size: int, matrix: Array) -> Array:

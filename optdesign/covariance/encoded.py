@@ -14,6 +14,7 @@ import numpy.typing as npt
 from optdesign import formula as formulas
 from optdesign.designs import Region
 from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.families import Link
 from optdesign.layouts import Layout
 from optdesign.linalg import psd_root
 from optdesign.models import MixedModel, NominalValues
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[np.float64]
+
+#: Least Fisher weight. A node far out at which every weight underflows has no say in the information, but its share
+#: of the normal equations must not be 0/0; products with the weights of the outermost nodes stay above the smallest
+#: number.
+LEAST = 1e-150
+#: Weights worked out at once: more would need several times the memory that they take in the end.
+MOST_AT_ONCE = 10**7
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +57,7 @@ class EncodedRows:
     node_weight : array, shape (Q,)
     region : Region
         Which masses each row takes its share of.
+    link : Link
     """
 
     names: tuple[str, ...]
@@ -61,6 +70,7 @@ class EncodedRows:
     weight: Array
     node_weight: Array
     region: Region
+    link: Link
 
     def standardised(self) -> EncodedRows:
         """The same model with random effects of unit covariance, as many as the rank of Σ."""
@@ -119,10 +129,24 @@ def _encoded(model: MixedModel, nominal: NominalValues, region: Region, nodes: i
     root = psd_root(sigma)
     points, node_weight = normal_rule(root.shape[1], nodes if root.shape[1] else 1)
     beta = nominal.beta_vector(encoding)
-    eta = X @ beta + points @ (Z @ root).T
-    weight = checked_weights(model.weight(eta, region.frame) / nominal.dispersion, region.frame)
+    weight, effects, centre = np.empty((len(points), len(X))), (Z @ root).T, X @ beta
+    for some in np.array_split(np.arange(len(points)), max(1, weight.size // MOST_AT_ONCE)):
+        each = model.weight(centre + points[some] @ effects, region.frame)
+        weight[some] = checked_weights(each / nominal.dispersion, region.frame)
     factor = model.factors[0] if model.factors else None
-    return EncodedRows(encoding.fixed_names, encoding.aliases, beta, factor, X, Z, sigma, weight, node_weight, region)
+    return EncodedRows(
+        encoding.fixed_names,
+        encoding.aliases,
+        beta,
+        factor,
+        X,
+        Z,
+        sigma,
+        weight,
+        node_weight,
+        region,
+        model.link_function,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -140,15 +164,22 @@ def _columns(
 def fixed_columns(model: MixedModel, nominal: NominalValues, frame: pd.DataFrame) -> tuple[formulas.Encoding, Array]:
     """The model's encoding, learnt from the reference data or from `frame` itself, and its columns there, (rows, p)."""
     model.check_dispersion(nominal)
-    encoding = formulas.learn(model.parsed, frame if nominal.reference is None else nominal.reference)
+    encoding = formulas.learn(model.parsed, frame) if nominal.reference is None else _learnt(model, nominal)
     X = encoding.fixed_columns(frame)
     if X.shape[1] == 0:
         raise SpecificationError(f"'{model.formula}' has no fixed effects: there is nothing to plan for. Add a term.")
     return encoding, X
 
 
+@lru_cache(maxsize=64)
+def _learnt(model: MixedModel, nominal: NominalValues) -> formulas.Encoding:
+    """The model's encoding by the reference data of its nominal values."""
+    assert nominal.reference is not None  # else there is nothing to learn from
+    return formulas.learn(model.parsed, nominal.reference)
+
+
 def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:
-    """Fisher weights of shape (…, rows), all finite; `SpecificationError` names the point where one is not."""
+    """Fisher weights of shape (…, rows), all finite and positive; `SpecificationError` names a point that has none."""
     bad = ~np.isfinite(weight).reshape(-1, len(frame)).all(axis=0)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
@@ -156,7 +187,7 @@ def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:
             f"the response's mean overflows at {dict(frame.iloc[row])}: check the nominal values and the units of "
             "the covariates."
         )
-    return weight
+    return np.maximum(weight, LEAST)
 
 
 @lru_cache(maxsize=64)

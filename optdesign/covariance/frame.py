@@ -20,10 +20,11 @@ from optdesign.covariance.crossed import sides_of
 from optdesign.covariance.exact import exact_covariance
 from optdesign.covariance.gls import gls_covariance, information
 from optdesign.covariance.labelled import LabelledRows, labelled_rows
-from optdesign.covariance.multilevel import of_kinds, rungs
+from optdesign.covariance.multilevel import connection_notes, of_kinds, rungs
 from optdesign.covariance.result import AsymptoticCovariance, from_information, settled
 from optdesign.covariance.sampled import sampled_covariance
 from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.incidence import connected_parts
 from optdesign.layouts import Crossed, Layout, Nested
 from optdesign.linalg import summed
 from optdesign.models import MixedModel, NominalValues
@@ -70,10 +71,7 @@ def frame_covariance(
 ) -> AsymptoticCovariance:
     """Covariance of the fixed effects for the shape of a data frame; see `optdesign.covariance.covariance_of_frame`."""
     found = _of_shape(model, nominal, shape, order, seed)
-    if shape.components > 1:
-        note = f"The incidence of {listed(list(shape.codes)[:2])} falls into {shape.components} unconnected parts."
-        found = replace(found, notes=(*found.notes, note))
-    return found
+    return replace(found, notes=(*found.notes, *connection_notes(list(shape.codes)[:2], shape.components)))
 
 
 def layout_of(shape: Shape) -> Layout | None:
@@ -142,7 +140,7 @@ def shape_of(model: MixedModel, df: pd.DataFrame) -> Shape:
     units = {f: units[f] for f in order}
     for cell in cells:
         units[cell] = kinds([units[name] for name in cell.split(":")], len(frame))[0]
-    parts = 1 if nested or len(order) != 2 else _parts(*(units[f] for f in order))
+    parts = 1 if nested or len(order) != 2 else connected_parts(*(units[f] for f in order))
     return Shape(frame, observations, units, nested, parts)
 
 
@@ -206,16 +204,6 @@ def _constant_within(values: Array | Index, unit: Index) -> bool:
     first = np.zeros(int(unit.max()) + 1, dtype=values.dtype)
     first[unit] = values
     return bool((first[unit] == values).all())
-
-
-def _parts(row: Index, column: Index) -> int:
-    """Connected parts of an incidence."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    rows, columns = int(row.max()) + 1, int(column.max()) + 1
-    graph = coo_array((np.ones(len(row)), (row, rows + column)), shape=(rows + columns,) * 2)
-    return int(connected_components(graph, directed=False)[0])
 
 
 def listed_units(shape: Shape) -> LabelledPoints:

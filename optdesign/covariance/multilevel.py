@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +16,7 @@ from optdesign.covariance.labelled import LabelledRows, labelled_rows, without_c
 from optdesign.covariance.result import AsymptoticCovariance, settled
 from optdesign.covariance.sampled import sampled_covariance
 from optdesign.designs import Design
-from optdesign.errors import SpecificationError
+from optdesign.errors import SpecificationError, listed
 from optdesign.layouts import Crossed
 from optdesign.linalg import psd_root
 from optdesign.listing import listed_points
@@ -30,6 +31,20 @@ def multilevel_covariance(
     model: MixedModel, nominal: NominalValues, design: Design, order: str, seed: int
 ) -> AsymptoticCovariance:
     """Covariance of the fixed effects of a crossed or deeper nested design."""
+    found = _of_design(model, nominal, design, order, seed)
+    if design.crossing is None or design.layout is None:
+        return found
+    return replace(found, notes=(*found.notes, *connection_notes(design.layout.factors, design.crossing.parts)))
+
+
+def connection_notes(factors: Sequence[str], parts: int) -> tuple[str, ...]:
+    """A note where a crossed incidence is not connected."""
+    return (f"The incidence of {listed(factors)} falls into {parts} unconnected parts.",) if parts > 1 else ()
+
+
+def _of_design(
+    model: MixedModel, nominal: NominalValues, design: Design, order: str, seed: int
+) -> AsymptoticCovariance:
     if order == "exact" or (order == "averaged" and model.is_gaussian):
         by_kind = order == "averaged" or uniform(design)
         points = design.points if by_kind else listed_points(design, seed)

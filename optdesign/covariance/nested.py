@@ -31,6 +31,7 @@ import scipy.linalg
 
 from optdesign.covariance.encoded import EncodedRows
 from optdesign.covariance.information import Information, PlainInformation, Point, added
+from optdesign.covariance.second_term import check_second_term
 from optdesign.linalg import SINGULAR, range_basis, symmetric
 
 Array = npt.NDArray[np.float64]
@@ -103,6 +104,9 @@ class Moments:
     units: Array
     observations: Array
 
+
+#: Rows worked on at once where sensitivities of all atoms are taken: few enough to stay in the processor's cache.
+CHUNK = 2048
 
 Rule = Callable[[Moments, Blocks], Solution]
 #: Smallest eigenvalue of a node's H_zz, scaled to a unit diagonal, that leaves the normal equations enough digits.
@@ -244,15 +248,24 @@ class NestedInformation:
         ψ(x) = ϕ⁻¹ Σ_q w_q w(x,u_q) ‖Uᵀ(x − θ_qᵀz)‖², averaged over the rows of the atom.
         """
         assert isinstance(point, InformationPoint)  # a point of this function's own subset
-        rows = self.rows
-        region = rows.region
+        rows, region = self.rows, self.rows.region
         pulled = point.theta @ direction
-        direct = rows.X @ direction
-        values = np.zeros(len(rows.X))
-        for q, weight in enumerate(rows.node_weight):
-            residual = direct - np.einsum("ir,irk->ik", rows.Z, pulled[region.block, q])
-            values += weight * rows.weight[q] * np.einsum("ik,ik->i", residual, residual)
+        direct, values = rows.X @ direction, np.zeros(len(rows.X))
+        for block, own in enumerate(rows_by_block(region.block, len(region.prob))):
+            for start in range(0, len(own), CHUNK):
+                some = own[start : start + CHUNK]
+                square = np.zeros((len(some), len(rows.node_weight)))
+                for column in range(direction.shape[1]):
+                    residual = direct[some, column, None] - rows.Z[some] @ pulled[block, :, :, column].T
+                    square += residual * residual
+                values[some] = np.einsum("iq,qi->i", square * rows.node_weight, rows.weight[:, some])
         return region.atom_mean(values)
+
+
+def rows_by_block(block: Index, count: int) -> list[Index]:
+    """Rows of each block."""
+    order = np.argsort(block, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(block, minlength=count))[:-1])
 
 
 def pack(rows: EncodedRows, atoms: Index, separate: bool) -> Blocks:
@@ -412,20 +425,21 @@ class InformationPoint:
     def curvature(self, direction: Array) -> Array:
         """−½ ∂²tr(UᵀMU)/∂z∂zᵀ over the masses (types, then atoms), shape (T + A, T + A), positive semi-definite."""
         blocks, solution = self.subset.blocks, self.solution
-        node = blocks.node_weight
-        weight = blocks.weight * blocks.share[:, None, :]
-        score = np.einsum("kqn,knr,kqns->kqnrs", weight, blocks.Z, self._residuals(direction), optimize=True)
+        residual = self._residuals(direction) * (blocks.weight * blocks.share[:, None, :])[..., None]
+        node = blocks.node_weight[:, None, None]
+        moved = blocks.Z[:, None] @ solution.inverse  # F z, shape (K, Q, P, r)
         unit = -blocks.prob[:, None, None, None] * (solution.unit_slope @ direction)
-        unit = np.broadcast_to(unit, (*score.shape[:2], *unit.shape[2:]))[:, :, None]
-        score = np.concatenate([unit, score], axis=2)
-        answered = np.einsum("kqrt,kqnts->kqnrs", solution.inverse, score, optimize=True)
-        mean = np.einsum("q,kqnrs->knrs", node, answered)
-        k, n = score.shape[0], score.shape[2]
-        left = np.moveaxis(score * node[:, None, None, None], 1, 2).reshape(k, n, -1)
-        right = np.moveaxis(answered, 1, 2).reshape(k, n, -1)
-        coupled = np.einsum("krt,knts->knrs", solution.coupling, mean, optimize=True).reshape(k, n, -1)
-        each = left @ np.swapaxes(right, 1, 2) - mean.reshape(k, n, -1) @ np.swapaxes(coupled, 1, 2)
-        return self._scattered(each)
+        answered = solution.inverse @ unit
+        # Scores are w z ⊗ Uᵀ(x − θz) for atoms: their products are products of inner products.
+        among = _over_nodes((moved @ _turned(blocks.Z[:, None])) * (residual @ _turned(residual)) * node)
+        across = _over_nodes(np.sum((blocks.Z[:, None] @ answered) * residual, axis=3)[..., None] * node)
+        own = _over_nodes(np.sum(answered * unit, axis=(2, 3))[..., None, None] * node)
+        each = np.block([[own, _turned(across)], [across, among]])
+        mean = np.moveaxis(moved, 1, 3) @ np.moveaxis(residual * node, 1, 2)
+        mean = np.concatenate([_over_nodes(answered * node)[:, None], mean], axis=1)
+        coupled = solution.coupling[:, None] @ mean
+        flat = (*mean.shape[:2], -1)
+        return self._scattered(each - mean.reshape(flat) @ _turned(coupled.reshape(flat)))
 
     def _scattered(self, each: Array) -> Array:
         blocks, types = self.subset.blocks, self.subset.n_types
@@ -435,9 +449,26 @@ class InformationPoint:
         return total
 
 
+def _turned(values: Array) -> Array:
+    return np.swapaxes(values, -1, -2)
+
+
+def _over_nodes(values: Array) -> Array:
+    """Sum over the nodes, the second axis."""
+    return np.asarray(values.sum(axis=1))
+
+
 @lru_cache(maxsize=8)
 def information_of(rows: EncodedRows, order: str) -> NestedInformation:
-    """The information function of an order; averaged, exact and leading use standardised random effects."""
+    """The information function of an order; averaged, exact and leading use standardised random effects.
+
+    Raises
+    ------
+    SpecificationError
+        For two terms, where the second is infinite.
+    """
+    if order == "two-term" and rows.factor is not None:
+        check_second_term(rows.link, rows.factor, rows.Z, rows.sigma, rows.region.block, np.zeros(len(rows.Z)))
     return NestedInformation(rows if order == "two-term" else rows.standardised(), RULES[order])
 
 

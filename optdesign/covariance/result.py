@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ Array = npt.NDArray[np.float64]
 
 #: Relative change of every variance, from one quadrature rule to the next larger one, at which it counts as settled.
 QUADRATURE_TOLERANCE = 1e-8
+#: Change from the largest rule but one to the largest that is worth a note.
+UNSETTLED = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,8 @@ class AsymptoticCovariance:
     estimate : array, shape (p,)
         The nominal values, in the order of `names`.
     monte_carlo_error : array, shape (p,), or None
-        Standard error of each variance, relative to it, where the information was averaged by sampling.
+        Standard error of each variance, relative to it, where the information was averaged by sampling; nan where the
+        variance is infinite.
     notes : tuple of str
         What a reader of the numbers should know.
     """
@@ -178,17 +181,43 @@ def from_information(
     return AsymptoticCovariance(matrix, names, order, terms, missing, aliases, estimate, notes=notes)
 
 
+def relative_error(error: Array, covariance: Array) -> Array:
+    """Standard errors of variances relative to them, nan where a variance is infinite, shape (p,)."""
+    variance = np.diag(covariance)
+    return np.where(np.isfinite(variance), error / variance, np.nan)
+
+
+def sampling_note(made: str, error: Array, tolerance: float) -> str:
+    """What was sampled, the largest Monte-Carlo error, and whether it is the one aimed at."""
+    if np.isnan(error).all():
+        return f"{made}; no variance is finite."
+    worst = float(np.nanmax(error))
+    missed = "" if worst < tolerance else f", where {tolerance:.2%} was aimed at: the draws allowed do not reach it"
+    return f"{made}; Monte-Carlo error {worst:.2%} of a variance at most{missed}."
+
+
 def settled(compute: Callable[[int], AsymptoticCovariance], rungs: Sequence[int]) -> AsymptoticCovariance:
-    """The result of the first quadrature rule that changes no variance by more than the tolerance, or of the last."""
-    last = compute(rungs[0])
+    """The result of the first quadrature rule that changes no variance by more than the tolerance, or of the last.
+
+    The last one has a note where it is far from settled.
+    """
+    last, change = compute(rungs[0]), 0.0
     for nodes in rungs[1:]:
         finer = compute(nodes)
-        if _agree(last, finer):
+        change, last = _change(last, finer), finer
+        if change <= QUADRATURE_TOLERANCE:
             return finer
-        last = finer
-    return last
+    if change <= UNSETTLED:
+        return last
+    note = (
+        f"Quadrature over the random effects has not settled: the largest rule, of {rungs[-1]} nodes in each "
+        f"dimension, changes a variance by {change:.1%}."
+    )
+    return replace(last, notes=(*last.notes, note))
 
 
-def _agree(coarse: AsymptoticCovariance, fine: AsymptoticCovariance) -> bool:
+def _change(coarse: AsymptoticCovariance, fine: AsymptoticCovariance) -> float:
+    """Largest relative change of a variance; infinite ones that stay so have none."""
     old, new = np.diag(coarse.matrix), np.diag(fine.matrix)
-    return bool(np.allclose(old, new, rtol=QUADRATURE_TOLERANCE, atol=0.0))
+    moved = old != new
+    return float(np.abs(old[moved] / new[moved] - 1.0).max(initial=0.0))

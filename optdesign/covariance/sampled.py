@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from optdesign.covariance.gls import information
 from optdesign.covariance.labelled import LabelledRows
-from optdesign.covariance.result import AsymptoticCovariance, from_information
-from optdesign.linalg import psd_root
+from optdesign.covariance.result import AsymptoticCovariance, from_information, relative_error, sampling_note
+from optdesign.linalg import inverse_information, psd_root
 
 Array = npt.NDArray[np.float64]
 
@@ -37,14 +37,14 @@ def sampled_covariance(rows: LabelledRows, seed: int) -> AsymptoticCovariance:
     pairs: list[Array] = []
     for pair in _pairs(rows, np.random.default_rng(seed)):
         pairs.append(pair)
-        if len(pairs) % BATCH == 0 and (_error(pairs) < TOLERANCE).all():
+        if len(pairs) % BATCH == 0 and not (_error(pairs) >= TOLERANCE).any():
             break
     total = np.mean(pairs, axis=0)
     found = from_information(total.sum(axis=0), _parts(rows, total), "averaged", rows.names, rows.aliases, rows.beta)
     error = _error(pairs)
     error.flags.writeable = False
-    note = f"Averaged over {2 * len(pairs)} draws of the random effects; Monte-Carlo error {error.max():.2%} at most."
-    return replace(found, monte_carlo_error=error, notes=(note,))
+    made = f"Averaged over {2 * len(pairs):,} draws of the random effects"
+    return replace(found, monte_carlo_error=error, notes=(sampling_note(made, error, TOLERANCE),))
 
 
 def _pairs(rows: LabelledRows, rng: np.random.Generator) -> Iterator[Array]:
@@ -65,8 +65,9 @@ def _parts(rows: LabelledRows, total: Array) -> dict[str, Array]:
 
 
 def _error(pairs: list[Array]) -> Array:
-    """Relative standard error of each variance, shape (p,)."""
+    """Relative standard error of each variance, shape (p,); nan where the variance is infinite."""
     each = np.sum(pairs, axis=1)
-    covariance = np.linalg.pinv(each.mean(axis=0), hermitian=True)
-    moved = np.einsum("ki,sij,jk->sk", covariance, each, covariance)
-    return np.asarray(moved.std(axis=0, ddof=1) / np.sqrt(len(each)) / np.diag(covariance))
+    covariance, _ = inverse_information(each.mean(axis=0))
+    finite = np.nan_to_num(covariance, posinf=0.0)
+    moved = np.einsum("ki,sij,jk->sk", finite, each, finite)
+    return relative_error(moved.std(axis=0, ddof=1) / np.sqrt(len(each)), covariance)

@@ -26,15 +26,17 @@ Index = npt.NDArray[np.intp]
 
 #: Barrier gaps, in efficiency: rounds are this exact while the working set grows, and in the end.
 GAPS = (1e-2, 1e-4, 5e-8)
-#: Residual of a sensitivity against its price, relative to the price of the budget, that counts as none.
-CENTRED = 3e-7
+#: Residual of a sensitivity against its price, as a multiple of the gap, that counts as none.
+CENTRED = 3.0
 #: Atoms of a first working set beside those that span the regressors.
 FIRST = 12
 #: Atoms that enter in one round, at most; all of them are worth this share of what the best one is.
 ENTERING, WORTH_ENTERING = 24, 0.05
+#: An atom leaves when its mass is below this multiple of how far its sensitivity falls short of its price.
+LOSING = 0.1
 #: An atom outside the working set enters when it is worth more than its price by this much, relative.
 TOLERANCE = 2e-8
-#: Share of a point well inside the constraints in the start of a later round, and the barrier gap it starts from.
+#: Share of a point well inside the constraints in the start of a later round, and the largest gap it starts from.
 INWARDS, NEAR = 0.02, 0.1
 #: Rounds, and Newton steps in each, at most.
 ROUNDS, STEPS = 60, 120
@@ -55,6 +57,8 @@ class Iterate:
     iterations : int
     multipliers, levels : array or None
         Of the inequalities and of the equalities, where the algorithm has them.
+    corners : Multipliers or None
+        Of the criterion's corners, where the algorithm has them.
     stopped : bool
         Whether it was interrupted.
     """
@@ -65,21 +69,44 @@ class Iterate:
     iterations: int
     multipliers: Array | None = None
     levels: Array | None = None
+    corners: Multipliers | None = None
     stopped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """The optimum on a working set: its atoms, masses, multipliers of corners and constraints, and Newton steps."""
+    """The optimum on a working set, to some barrier gap, and the Newton steps it took."""
 
     atoms: Index
-    z: Array
-    evaluation: Evaluation
-    corners: Multipliers
-    multipliers: Array
-    levels: Array
+    barrier: _Barrier
+    state: _State
     steps: int
-    stopped: bool = False
+
+    @property
+    def z(self) -> Array:
+        """Masses of the working set, unit counts first."""
+        return self.state.y * self.barrier.scale
+
+    @property
+    def multipliers(self) -> Array:
+        """Of all inequalities."""
+        every = np.zeros(len(self.barrier.problem.constraints.upper))
+        every[self.barrier.binding] = self.state.lam / self.barrier.unit
+        return every
+
+    @property
+    def loss(self) -> float:
+        """The loss, its corners as they are."""
+        return self.barrier.problem.working.loss_at(self.state.evaluation.covariances)
+
+    def continued(self, gap: float) -> _Found:
+        """The same working set to a smaller gap."""
+        state, steps = self.barrier.minimise(self.state, gap)
+        return replace(self, state=state, steps=self.steps + steps)
+
+    def stopped(self) -> _Found:
+        """The same, interrupted."""
+        return replace(self, state=replace(self.state, stopped=True))
 
 
 def solve(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Iterate:
@@ -88,31 +115,37 @@ def solve(problem: Problem, progress: Callable[[int, float], None] | None = None
     An interrupt from the keyboard ends the search with the best masses so far.
     """
     found, gain = _search(problem, progress or (lambda *_: None))
-    last = found if found.stopped else _sparser(problem, found)
+    state = found.state
+    last = found if state.stopped else _sparser(problem, found)
     z = np.zeros(len(gain))
     z[problem.masses(last.atoms)] = last.z
-    bound = found.evaluation.at.bound(found.corners)
-    return Iterate(z, gain, bound, last.steps, found.multipliers, found.levels, found.stopped)
+    bound = state.evaluation.at.bound(state.corners)
+    return Iterate(z, gain, bound, last.steps, found.multipliers, state.nu, state.corners, state.stopped)
 
 
 def _search(problem: Problem, progress: Callable[[int, float], None]) -> tuple[_Found, Array]:
     """Rounds of a growing working set, each exactness until no atom outside is worth its price by more than it."""
-    found, level = _solve_on(problem, _first_atoms(problem), GAPS[0]), 0
+    found, level, least = _solve_on(problem, _first_atoms(problem), GAPS[0]), 0, np.inf
     gain = _all_gains(problem, found)
     for number in range(ROUNDS):
         worth = _worth_outside(problem, found, gain)
         excess = float(worth.max(initial=0.0))
         try:
             progress(number, excess)
-            if found.stopped or (excess <= TOLERANCE and level == len(GAPS) - 1):
+            if found.state.stopped or (excess <= TOLERANCE and level == len(GAPS) - 1):
                 break
-            level = min(level + (excess <= GAPS[level]), len(GAPS) - 1)
-            atoms = np.union1d(_still_useful(problem, found), _peaks(worth))
-            found = _solve_on(problem, atoms, GAPS[level], found)
+            # Without progress, atoms that left would only come back: keep them, and be more exact.
+            stalled, least = excess > 0.5 * least, min(least, excess)
+            level = min(level + (stalled or excess <= GAPS[level]), len(GAPS) - 1)
+            if excess <= TOLERANCE:
+                found = found.continued(GAPS[level])
+            else:
+                atoms = np.union1d(found.atoms if stalled else _still_useful(problem, found), _peaks(worth))
+                found = _solve_on(problem, atoms, GAPS[level], found, min(NEAR, 10.0 * max(excess, found.state.gap)))
         except KeyboardInterrupt:
-            found = replace(found, stopped=True)
+            found = found.stopped()
         gain = _all_gains(problem, found)
-        if found.stopped:
+        if found.state.stopped:
             break
     return found, gain
 
@@ -120,7 +153,7 @@ def _search(problem: Problem, progress: Callable[[int, float], None]) -> tuple[_
 def _worth_outside(problem: Problem, found: _Found, gain: Array) -> Array:
     """What each atom outside the working set is worth beyond its price, as a share of the budget's worth."""
     c, units = problem.constraints, problem.n_units
-    prices = c.matrix.T @ found.multipliers + c.equal.T @ found.levels
+    prices = c.matrix.T @ found.multipliers + c.equal.T @ found.state.nu
     worth = np.asarray((gain - prices) * problem.scale)[units:]
     worth[found.atoms] = -np.inf
     return worth
@@ -133,29 +166,28 @@ def _sparser(problem: Problem, found: _Found) -> _Found:
     spreads it over all of them.
     """
     share, most = _shares(problem, found.atoms, found.z)
-    p = len(found.evaluation.covariances[0])
+    p = len(problem.basis)
     choices = [found.atoms[share >= threshold * most] for threshold in (0.1, 0.01)]
     if len(choices[0]) > problem.n_types * p * (p + 1) // 2:  # more than any optimum needs
         choices.insert(0, np.intersect1d(_spanning_atoms(problem), found.atoms))
-    loss = problem.working.loss_at(found.evaluation.covariances)
     for kept in choices:
         if len(kept) == len(found.atoms):
             return found
         try:
-            fewer = _solve_on(problem, kept, GAPS[-1], found)
+            fewer = _solve_on(problem, kept, GAPS[-1], found, GAPS[0])
         except (np.linalg.LinAlgError, SpecificationError):
             continue
-        if problem.working.loss_at(fewer.evaluation.covariances) <= loss + 1e-7:
+        if fewer.loss <= found.loss + 1e-7:
             return fewer
     return found
 
 
 def _all_gains(problem: Problem, found: _Found) -> Array:
-    evaluation, total = found.evaluation, np.zeros(problem.informations[0].n_atoms)
-    directions = evaluation.at.directions(found.corners)
+    evaluation, corners = found.state.evaluation, found.state.corners
+    directions, total = evaluation.at.directions(corners), np.zeros(problem.informations[0].n_atoms)
     for source, point, U in zip(problem.informations, evaluation.points, directions, strict=True):
         total += source.sensitivities(point, U)
-    return np.concatenate([evaluation.gain_by(found.corners)[: problem.n_units], total])
+    return np.concatenate([evaluation.gain_by(corners)[: problem.n_units], total])
 
 
 def _first_atoms(problem: Problem) -> Index:
@@ -190,9 +222,10 @@ def _peaks(worth: Array) -> Index:
 
 
 def _still_useful(problem: Problem, found: _Found) -> Index:
-    """The working set without atoms of no mass, but never so small that a type loses all of its own."""
+    """The working set without atoms that lose more than they hold, but never so small that a type loses all its own."""
     share, most = _shares(problem, found.atoms, found.z)
-    return found.atoms[(share > 1e-7) | (share >= 0.1 * most)]
+    state, units = found.state, problem.n_units
+    return found.atoms[(state.y[units:] > LOSING * state.sig[units:]) | (share >= 0.1 * most)]
 
 
 def _shares(problem: Problem, atoms: Index, z: Array) -> tuple[Array, Array]:
@@ -204,16 +237,12 @@ def _shares(problem: Problem, atoms: Index, z: Array) -> tuple[Array, Array]:
     return share, best[types]
 
 
-def _solve_on(problem: Problem, atoms: Index, gap: float, last: _Found | None = None) -> _Found:
-    """The optimum on a working set to a barrier gap, from the inside of the constraints or from near the last one."""
+def _solve_on(problem: Problem, atoms: Index, gap: float, last: _Found | None = None, start: float = 1.0) -> _Found:
+    """The optimum on a working set to a barrier gap, from inside the constraints or from the last one and its gap."""
     subsets = [source.restricted(atoms) for source in problem.informations]
     barrier = _Barrier.of(problem, subsets, problem.masses(atoms))
-    state, steps = barrier.minimise(*barrier.start(last), gap)
-    multipliers = np.zeros(len(problem.constraints.upper))
-    multipliers[barrier.binding] = state.lam / barrier.unit
-    done = 0 if last is None else last.steps
-    z = state.y * problem.scale[barrier.index]
-    return _Found(atoms, z, state.evaluation, state.corners, multipliers, state.nu, done + steps, state.stopped)
+    state, steps = barrier.minimise(barrier.start(last, start), gap)
+    return _Found(atoms, barrier, state, steps + (0 if last is None else last.steps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,29 +309,27 @@ class _Barrier:
             )
         return np.asarray(answer.x[:-1])
 
-    def start(self, last: _Found | None) -> tuple[Array, float]:
-        """The last optimum moved a little inwards, or a point well inside; and the barrier gap to start from."""
-        centre = self.centre()
+    def start(self, last: _Found | None, gap: float) -> _State:
+        """The last optimum moved a little inwards, or a point well inside, on the central path's scale at a gap."""
+        y, nu = self.centre(), np.zeros(len(self.e))
         if last is not None:
-            y = np.zeros(len(self.problem.scale))
-            y[self.problem.masses(last.atoms)] = last.z
-            near = (1.0 - INWARDS) * y[self.index] / self.scale + INWARDS * centre
+            before = np.zeros(len(self.problem.scale))
+            before[self.problem.masses(last.atoms)] = last.z
+            near = (1.0 - INWARDS) * before[self.index] / self.scale + INWARDS * y
             if (self.A @ near < self.b).all():
-                return near, NEAR
-        return centre, 1.0
+                y, nu = near, last.state.nu
+        mu, slack = gap / (len(y) + len(self.b)), self.b - self.A @ y
+        evaluation = self.evaluate(y, mu)
+        return _State(y, slack, mu / slack, mu / y, nu, evaluation, evaluation.at.own)
 
-    def minimise(self, y: Array, mu: float, target: float) -> tuple[_State, int]:
-        """Newton steps until the gap is below the target and sensitivities are centred on their prices."""
-        size, slack = len(y) + len(self.b), self.b - self.A @ y
-        mu, evaluation = mu / size, self.evaluate(y, mu / size)
-        state = _State(y, slack, mu / slack, mu / y, np.zeros(len(self.e)), evaluation, evaluation.at.own)
-        off_centre, centred = 0, max(CENTRED, 0.1 * target)
+    def minimise(self, state: _State, target: float) -> tuple[_State, int]:
+        """Newton steps until the barrier gap, and what the multipliers prove, are below the target."""
+        size, off_centre = len(state.y) + len(self.b), 0
         for step in range(STEPS):
-            error = self.residual(state)
-            if state.gap < target and (error < centred or state.gap < 1e-2 * target):
+            if state.gap < target and (self.proven(state) < CENTRED * target or state.gap < 1e-2 * target):
                 return state, step
             # Where the information is nearly singular the sensitivities of tiny masses move fast: centre first.
-            off_centre = off_centre + 1 if error > max(30.0 * state.gap, centred) else 0
+            off_centre = off_centre + 1 if self.residual(state) > max(30.0 * state.gap, CENTRED * target) else 0
             mu = (0.1 if not off_centre else 0.5 if off_centre % 4 == 0 else 1.0) * state.gap / size
             try:
                 after = self.step(state, mu)
@@ -312,6 +339,13 @@ class _Barrier:
                 return state, step
             state = after
         return state, STEPS
+
+    def proven(self, state: _State) -> float:
+        """Share by which any masses here may be better, with the budget's multiplier raised to cover every gain."""
+        prices, gain = self.A.T @ state.lam + self.E.T @ state.nu, state.evaluation.gain_by(state.corners) * self.scale
+        short = np.maximum(gain - prices, 0.0)
+        raised = float(np.divide(short, self.A[0], out=np.where(short > 0, np.inf, 0.0), where=self.A[0] > 0).max())
+        return float(self.b @ state.lam + self.e @ state.nu + raised * self.b[0] - 1.0)
 
     def residual(self, state: _State) -> float:
         """Largest difference of a sensitivity from its price."""

@@ -50,7 +50,7 @@ def budget_line(best: OptimalDesign, replicates: Sequence[float]) -> pd.DataFram
                 best.budget,
                 best.order,
                 best.limits,
-                best.problem.run,
+                best.already,
             )
             problem = replace(problem, criterion=best.problem.criterion)
             problem.require_affordable()
@@ -59,7 +59,7 @@ def budget_line(best: OptimalDesign, replicates: Sequence[float]) -> pd.DataFram
             continue
         value = problem.criterion.value_of(found.bound)
         efficiency = problem.criterion.efficiency(value, best.value)
-        rows.append((float(n), float(found.z[: problem.n_types].sum()), value, efficiency))
+        rows.append((float(n), problem.choice.design(found.z).units, value, efficiency))
     return pd.DataFrame(rows, columns=["replicates", "units", "value", "efficiency"])
 
 

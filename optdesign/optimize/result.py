@@ -15,9 +15,11 @@ from optdesign.covariance import AsymptoticCovariance
 from optdesign.criteria import Criterion
 from optdesign.designs import Design, DesignSpace
 from optdesign.errors import InfeasibleBudgetError
+from optdesign.listing import listed_points
 from optdesign.measures import beside
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.certificate import Certificate, floored
+from optdesign.optimize.crossed_problem import CrossedProblem
 from optdesign.optimize.problem import Problem
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Status(Enum):
 
     OPTIMAL = "optimal: no admissible design is better by more than one part in a million"
     TO_TOLERANCE = "optimal to the tolerance that its efficiency bound states"
+    LOCAL = "locally optimal: its certificate says among which designs no better one exists"
     STOPPED = "stopped by the user; its efficiency bound states how far it came"
 
     def __repr__(self) -> str:
@@ -62,6 +65,8 @@ class ExactDesign:
         """One row per observation: the unit's label, its unit-level values, and the covariate values to use."""
         import pandas as pd
 
+        if self.design.layout is not None and len(self.design.layout.factors) > 1:
+            return self._of_units_within_units()
         factor = self.design.layout.factors[0] if self.design.layout else None
         own = [c for c in (factor, "group") if c is not None]
         pieces = []
@@ -79,6 +84,14 @@ class ExactDesign:
         frame = pd.concat(pieces, ignore_index=True)
         first = [*own, *(f"{c} (covariate)" if c in own else c for c in self.design.groups[0].at)]
         return frame[first + [c for c in frame if c not in first]]
+
+    def _of_units_within_units(self) -> pd.DataFrame:
+        listed = listed_points(self.design)
+        times = np.repeat(np.arange(len(listed.frame)), np.rint(listed.observations).astype(int))
+        frame = beside(listed.frame.iloc[times].reset_index(drop=True), listed.labels)
+        for place, (factor, labels) in enumerate(listed.labels.items()):
+            frame.insert(place, factor, 1 + labels.level[times])
+        return frame
 
     def __repr__(self) -> str:
         return (
@@ -113,7 +126,7 @@ class OptimalDesign:
         At which covariances are reported; they refer to the candidates, where they had no reference data of their own.
     criterion : Criterion
     budget : float
-    problem : Problem
+    problem : Problem or CrossedProblem
         What was asked, in numbers.
     """
 
@@ -128,7 +141,7 @@ class OptimalDesign:
     nominal: NominalValues
     criterion: Criterion
     budget: float
-    problem: Problem
+    problem: Problem | CrossedProblem
     rounding: Callable[[], ExactDesign]
     asked: partial[OptimalDesign]
 
@@ -165,7 +178,12 @@ class OptimalDesign:
     @property
     def limits(self) -> Mapping[str, tuple[Cost, float]]:
         """Further budgets."""
-        return self.asked.keywords["limits"] or {}
+        return self.asked.keywords.get("limits") or {}
+
+    @property
+    def already(self) -> Design | None:
+        """What had been run."""
+        return self.asked.keywords.get("already")
 
     @property
     def order(self) -> str:

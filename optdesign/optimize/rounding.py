@@ -10,7 +10,7 @@ unit type is preferred where mixing schedules gains next to nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -134,7 +134,7 @@ def round_design(problem: Problem, z: Array) -> Design:
         pool, counts = grown, more
         if not better:
             break
-    _require_found(problem, pool, counts)
+    require_found(problem, pool, counts)
     mixed = _as_design(problem, pool, counts)
     simple = _one_schedule_each(pool, counts) if problem.space.layout else None
     if simple is None or simple[1] > pool.score(counts)[1] - np.log(SIMPLER):
@@ -144,7 +144,7 @@ def round_design(problem: Problem, z: Array) -> Design:
     return plain if problem.loss(plain) <= problem.loss(mixed) - np.log(SIMPLER) else mixed
 
 
-def _require_found(problem: Problem, pool: Pool, counts: Array) -> None:
+def require_found(problem: Problem, pool: Pool, counts: Array) -> None:
     excess, loss = pool.score(counts)
     if excess == 0.0 and np.isfinite(loss):
         return
@@ -207,16 +207,31 @@ def systematic(expected: Array) -> list[tuple[Index, float]]:
 def make_pool(problem: Problem, schedules: list[Schedule], basis: Array | None = None) -> Pool:
     """A pool with the information of one unit on each schedule; its basis is that of its own sum, unless given."""
     information = np.stack([_information_of(problem, rows, schedules) for rows in problem.rows], axis=1)
+    columns = np.array([_masses_of(problem, s) for s in schedules])
+    constant = np.zeros(len(problem.price))
+    if problem.space.layout is None:
+        constant[0] = 1.0
+    return pool_of(problem, schedules, columns, constant, information, basis)
+
+
+def pool_of(
+    problem: Problem,
+    schedules: Sequence[Schedule],
+    columns: Array,
+    constant: Array,
+    information: Array,
+    basis: Array | None = None,
+) -> Pool:
+    """A pool of schedules with the masses, shape (S, n), and the information that one unit on each adds.
+
+    `constant` are masses that are there whatever the plan.
+    """
     already = np.zeros(information.shape[1:]) if problem.already is None else problem.already
     if basis is None:
         basis = whitening(information.sum(axis=(0, 1)) + already.sum(axis=0))
     constraints = problem.constraints
-    columns = np.array([_masses_of(problem, s) for s in schedules]).T
-    constant = np.zeros(len(problem.price))
-    if problem.space.layout is None:
-        constant[0] = 1.0
     if problem.already is not None:
-        constant[problem.n_types] = 1.0
+        constant = constant + np.eye(1, len(constant), problem.choice.n_units)[0]
     return Pool(
         problem,
         tuple(schedules),
@@ -224,9 +239,9 @@ def make_pool(problem: Problem, schedules: list[Schedule], basis: Array | None =
         problem.working.in_basis(basis),
         basis.T @ information @ basis,
         basis.T @ already @ basis,
-        constraints.matrix @ columns,
+        constraints.matrix @ columns.T,
         constraints.upper - constraints.matrix @ constant,
-        constraints.equal @ columns,
+        constraints.equal @ columns.T,
         constraints.level - constraints.equal @ constant,
     )
 

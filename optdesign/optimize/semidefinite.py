@@ -19,6 +19,7 @@ from optdesign.covariance.nested import NestedInformation, averaged, information
 from optdesign.criteria import Part
 from optdesign.errors import ConvergenceError, SpecificationError
 from optdesign.goals import Determinant, Goal, Trace
+from optdesign.optimize.choices import one_factor
 from optdesign.optimize.interior import Iterate
 from optdesign.optimize.problem import Problem
 
@@ -32,6 +33,10 @@ TIGHT = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
 
 def solve(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Iterate:
     """Minimise the loss with a conic solver; SCS takes over where Clarabel fails on a log-determinant."""
+    if not one_factor(problem.model, problem.space.layout) or problem.space.candidates.by is not None:
+        raise SpecificationError(
+            "method 'semidefinite' knows one grouping factor and free candidates: use method='interior-point'."
+        )
     import cvxpy as cp
 
     (part,) = _elementary(problem)
@@ -97,15 +102,26 @@ def _linear(problem: Problem, y: Any) -> list[Any]:
     return conditions
 
 
+def _natural_unit(problem: Problem, rows: NestedInformation) -> float:
+    """Information on a coefficient that the budget buys when it is spread evenly over all masses.
+
+    Solvers compare gaps with one where the criterion is below one, and would stop digits short of a small variance;
+    measured in this unit the information, and with it a trace of variances, is of order one.
+    """
+    even = problem.scale / len(problem.scale)
+    information = rows.whole.at(even[: problem.n_types], even[problem.n_types :]).information
+    return float(np.diag(information).mean())
+
+
 def _information_conditions(cp: Any, problem: Problem, rows: NestedInformation, y: Any) -> tuple[list[Any], list[Any]]:
-    """One information matrix per block, and the conditions that keep it below what the masses give."""
-    blocks = rows.blocks
+    """One information matrix per block, in a natural unit, and the conditions that keep it below what masses give."""
+    blocks, unit = rows.blocks, _natural_unit(problem, rows)
     p = blocks.X.shape[2]
     informations, conditions = [], []
     for k in range(len(blocks.X)):
         parts = _extended(rows, k)
         size = parts[0][1].shape[0]
-        total = sum(problem.scale[i] * y[i] * matrix for i, matrix in parts)
+        total = sum(problem.scale[i] / unit * y[i] * matrix for i, matrix in parts)
         information = cp.Variable((p, p), symmetric=True)
         embed = np.eye(size)[:, :p]
         conditions.append(total - embed @ information @ embed.T >> 0)

@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -242,16 +242,20 @@ def _others(question: Question, name: str, value: object) -> str:
 
 
 def _precision(best: OptimalDesign) -> pd.DataFrame:
-    """Standard errors of the plan by order, and the ratio of the two-term to the leading ones."""
+    """Standard errors of the plan by order, and the ratio of the two-term to the leading ones where both exist."""
     further = ["exact"] if best.model.is_gaussian else ["averaged"]
-    orders = dict.fromkeys(["leading", "two-term", *further, best.order])
-    problems = {order: replace(best.problem, order=order) for order in orders}
-    found = {order: reported(problem, best.nominal, best.rounded.design) for order, problem in problems.items()}
+    problems = [
+        replace(best.problem, order=order) for order in dict.fromkeys(["leading", "two-term", *further, best.order])
+    ]
+    found = {}
+    for problem in problems:
+        with suppress(SpecificationError):  # an order that has no finite answer here
+            found[problem.order] = reported(problem, best.nominal, best.rounded.design)
     frame = pd.DataFrame(
         {order: cov.standard_errors for order, cov in found.items()},
-        index=pd.Index(found["two-term"].names, name="coefficient"),
+        index=pd.Index(found["leading"].names, name="coefficient"),
     )
-    return frame.assign(ratio=frame["two-term"] / frame["leading"])
+    return frame.assign(ratio=frame["two-term"] / frame["leading"]) if "two-term" in frame else frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,7 +331,7 @@ def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, pd.DataFrame | No
     first, last = max(1.0, np.ceil(low)), max(1.0, min(np.floor(high), np.ceil(3.0 * mean) + 2.0))
     line = budget_line(best, np.unique(np.linspace(first, last, LINE).round()).tolist())
     low, high = _admissible(best, mean)
-    if high < 1.05 * low or best.problem.run is not None:
+    if high < 1.05 * low or best.already is not None:
         return line, None
     units = np.linspace(0.5, 1.5, SIDE) * design.units
     return line, criterion_surface(best, units.tolist(), np.linspace(low, high, SIDE).tolist())

@@ -238,6 +238,8 @@ def regime(result: StudyResult) -> str:
     """What the orders say about the asymptotics, for the coefficient of interest or the worst one."""
     if not result.best.model.factors:
         return "Without random effects every order of the covariance is the same."
+    if "ratio" not in result.precision:
+        return "The second term of the asymptotic covariance is infinite under this link: check the plan by simulation."
     ratios = result.precision["ratio"].astype(float)
     name = coefficient_of_interest(result) or str(ratios.fillna(float("inf")).idxmax())
     errors = result.precision.astype(float).to_dict(orient="index")[name]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import optdesign as od
 from optdesign import Design, Group, Measure, MixedModel, Nested, NominalValues
 from optdesign.covariance import covariance
 from tests.oracles import dense_gls, relative_difference
@@ -134,3 +135,37 @@ def test_uncorrelated_random_effects():
     ours = covariance(MixedModel("y ~ x + (1 + x || g)"), guess, design, order="exact").matrix
     truth = dense_gls(columns("1x", rows), columns("1x", rows), rows["unit"], np.diag([0.4, 0.3]), 0.7)
     assert relative_difference(ours, truth) < 1e-12
+
+
+@pytest.mark.parametrize("order", ["two-term", "exact"])
+def test_restricted_maximum_likelihood_without_random_terms(order):
+    """Var(σ̂²) = 2σ⁴/(N − p), of a mean square; maximum likelihood has 2σ⁴/N."""
+    design = od.Design(None, replicates=10, measure=od.Measure.grid(x=[-1, 0, 1], v=[0, 1]))
+    guess = od.NominalValues([0, 1, 1], dispersion=1.5)
+    plain, restricted = (
+        od.covariance(od.MixedModel("y ~ x + v"), guess, design, order, "all", reml) for reml in (False, True)
+    )
+    assert plain.matrix[-1, -1] == pytest.approx(2 * 1.5**2 / 10)
+    assert restricted.matrix[-1, -1] == pytest.approx(2 * 1.5**2 / 7)
+    np.testing.assert_allclose(restricted.matrix[:-1, :-1], plain.matrix[:-1, :-1])
+
+
+def test_restricted_maximum_likelihood_needs_a_degree_of_freedom():
+    design = od.Design(None, replicates=2, measure=od.Measure.grid(x=[-1, 1]))
+    guess = od.NominalValues([0, 1], dispersion=1.5)
+    with pytest.raises(od.SpecificationError, match="no degree of freedom"):
+        od.covariance(od.MixedModel("y ~ x"), guess, design, "exact", "all", True)
+
+
+def test_two_terms_of_one_factor_by_restricted_maximum_likelihood():
+    """2T²/(m − 1) and 2σ⁴/(N − m), near the exact 2(T²/(m − 1)) and 2σ⁴/(N − m) of a mean in equal groups."""
+    design = od.Design(od.Nested("g"), counts={"g": 8}, replicates=4)
+    guess = od.NominalValues([0.0], {"g": 0.6}, dispersion=1.1)
+    two, exact = (
+        od.covariance(od.MixedModel("y ~ 1 + (1 | g)"), guess, design, order, "all", True).matrix
+        for order in ("two-term", "exact")
+    )
+    assert two[1, 1] == pytest.approx(2 * (0.6 + 1.1 / 4) ** 2 / 7)
+    assert exact[1, 1] == pytest.approx(2 * ((0.6 + 1.1 / 4) ** 2 / 7 + (1.1 / 4) ** 2 / 24))
+    assert two[2, 2] == pytest.approx(2 * 1.1**2 / 24)
+    assert exact[2, 2] == pytest.approx(2 * 1.1**2 / 24)

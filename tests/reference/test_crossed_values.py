@@ -12,6 +12,7 @@ import optdesign as od
 from optdesign.covariance.crossed import crossed_covariance
 from optdesign.covariance.gls import gls_covariance
 from optdesign.covariance.labelled import LabelledRows, RandomTerm
+from optdesign.families import LINKS
 
 REFERENCE = json.loads((Path(__file__).parent / "values.json").read_text(encoding="utf-8"))
 CROSSED, NESTED = REFERENCE["crossed"], REFERENCE["nested"]
@@ -140,7 +141,16 @@ def given_columns(X, row, column, first, second, sigma, other, variance=1.1):
     names, ones = tuple(f"b{k}" for k in range(X.shape[1])), np.ones(len(X))
     beta, eta = np.zeros(X.shape[1]), np.zeros(len(X))
     return LabelledRows(
-        names, {}, X, ones, beta, eta, terms, lambda e: np.full(e.shape, 1 / variance), np.arange(len(X))
+        names,
+        {},
+        X,
+        ones,
+        beta,
+        eta,
+        terms,
+        lambda e: np.full(e.shape, 1 / variance),
+        np.arange(len(X)),
+        LINKS["identity"],
     )
 
 
@@ -313,7 +323,16 @@ def test_information_left_by_the_random_effects_of_an_incidence(key):
         X = np.stack([np.ones(len(row)), indicator], axis=1)
         rows = given_columns(np.column_stack([X, np.ones(len(row))]), row, column, [2], [2], 0.6, 0.35)
         slim = LabelledRows(
-            ("b0", "b1"), {}, X, rows.observations, np.zeros(2), rows.eta, rows.terms, rows.weight, rows.chosen
+            ("b0", "b1"),
+            {},
+            X,
+            rows.observations,
+            np.zeros(2),
+            rows.eta,
+            rows.terms,
+            rows.weight,
+            rows.chosen,
+            rows.link,
         )
         return 1.0 / gls_covariance(slim, "exact").matrix[1, 1]
 

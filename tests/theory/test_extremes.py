@@ -7,6 +7,7 @@ import pytest
 
 from optdesign import Design, Measure, MixedModel, Nested, NominalValues
 from optdesign.covariance import covariance
+from optdesign.errors import SpecificationError
 from tests.oracles import normal_mean
 
 POINTS = Measure.grid(x=[0, 1], a=[0, 1])
@@ -28,6 +29,32 @@ def test_extreme_values_are_finite(formula, size, family, order):
         assert np.isfinite(cov.matrix).all(), at
         correlation = cov.matrix / np.outer(cov.standard_errors, cov.standard_errors)
         assert np.linalg.eigvalsh(correlation).min() > 0, at
+
+
+@pytest.mark.parametrize(
+    ("family", "link"),
+    [
+        ("bernoulli", "probit"),
+        ("bernoulli", "cloglog"),
+        ("gamma", "log"),
+        ("inverse-gaussian", "log"),
+        ("negative-binomial", "log"),
+    ],
+)
+@pytest.mark.parametrize(("formula", "size"), [("y ~ x + (1 | g)", 1), ("y ~ x + (1 + x | g)", 2)])
+def test_extreme_values_of_other_families_and_links(formula, size, family, link):
+    """Finite in every order but two terms, which are finite or refused as infinite."""
+    model = MixedModel(formula, family, link=link, size=3.0 if family == "negative-binomial" else None)
+    for variance, intercept, n in product((1e-6, 10.0), (-8, 8), (1, 1e6)):
+        guess = NominalValues([intercept, 0.5], {"g": variance * (0.7 * np.eye(size) + 0.3)})
+        design = Design(Nested("g"), counts={"g": 1e9}, replicates=n, measure=POINTS)
+        for order in ("leading", "averaged"):
+            assert np.isfinite(covariance(model, guess, design, order=order).matrix).all()
+        if (link, variance) in (("probit", 10.0), ("cloglog", 10.0), ("cloglog", 1e-6)):
+            with pytest.raises(SpecificationError, match="second term is infinite"):
+                covariance(model, guess, design)
+        else:
+            assert np.isfinite(covariance(model, guess, design).matrix).all()
 
 
 @pytest.mark.parametrize("n", [4, 1e4])

@@ -13,7 +13,19 @@ FLOORS = {
     4: ("optimize", "fit"),
     3: ("criteria", "goals"),
     2: ("covariance",),
-    1: ("models", "designs", "units", "listing", "incidence", "layouts", "measures", "costs", "formula"),
+    1: (
+        "models",
+        "designs",
+        "units",
+        "listing",
+        "incidence",
+        "layouts",
+        "measures",
+        "costs",
+        "formula",
+        "masses",
+        "schedules",
+    ),
     0: ("families", "quadrature", "linalg", "errors"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

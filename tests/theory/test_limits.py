@@ -159,3 +159,17 @@ def test_offset_moves_the_intercept():
     with_offset = covariance(MixedModel("y ~ x + (1 | g)", "poisson", offset="e"), guess, design).matrix
     without = covariance(MixedModel("y ~ x + (1 | g)", "poisson"), shifted, design).matrix
     assert relative_difference(with_offset, without) < 1e-12
+
+
+def test_two_terms_with_and_without_variance_components():
+    """One kind of unit: the same β block. Several: the joint estimate of a shared Σ is nearer to exact."""
+    model = MixedModel("y ~ a + (1 | g)", "bernoulli")
+    guess = NominalValues([-3.0, 0.6], {"g": 1.0})
+    arms = Design(Nested("g"), counts={"g": 40}, replicates=10, measure=Measure.grid(a=[0, 1]), levels={"a": "g"})
+    exact = covariance(model, guess, arms, order="exact").matrix[1, 1]
+    apart, jointly = (covariance(model, guess, arms, parameters=p).matrix[1, 1] / exact for p in ("fixed", "all"))
+    assert apart == pytest.approx(1.4431, abs=1e-4)
+    assert jointly == pytest.approx(1.02, abs=0.01)
+    one = Design(Nested("g"), counts={"g": 40}, replicates=10, measure=Measure.grid(a=[0, 1]))
+    fixed, both = (covariance(model, guess, one, parameters=p).matrix[:2, :2] for p in ("fixed", "all"))
+    assert relative_difference(both, fixed) < 1e-7

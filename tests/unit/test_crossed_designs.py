@@ -107,8 +107,8 @@ def test_treatment_of_rows_with_a_random_slope_is_estimable():
 
 
 def test_optimiser_says_what_it_does_not_do():
-    space = od.DesignSpace(od.Crossed("s", "i"), od.Candidates.grid(arm=[0, 1]), levels={"arm": "s"})
-    with pytest.raises(od.SpecificationError, match="designs are optimised for one grouping factor"):
+    space = od.DesignSpace(od.Nested("s", "i"), od.Candidates.grid(arm=[0, 1]), levels={"arm": "s"})
+    with pytest.raises(od.SpecificationError, match="units within units, designs are optimised by order"):
         od.optimize(MODEL, GUESS, space, od.DOptimality(), od.Cost({"s": 1, "i": 1}, 1), 100)
 
 
@@ -125,3 +125,15 @@ def test_extremes_stay_finite(family, variance, intercept, units, replicates):
     assert np.isfinite(two).all()
     assert (two > 0).all()
     assert lead[0] <= two[0] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("order", ["leading", "two-term", "averaged"])
+def test_cells_that_are_not_connected_are_noted(order):
+    """Two blocks of rows and columns: nothing is inestimable, and the reader should know."""
+    pairs = pd.DataFrame({"s": [0, 0, 1, 1, 2, 2], "i": [0, 1, 0, 1, 2, 3]})
+    apart = od.covariance(MODEL, GUESS, crossed(counts={"s": 3, "i": 4}, crossing=pairs, levels={}), order)
+    assert apart.inestimable == ()
+    assert apart.notes[-1] == "The incidence of 's', 'i' falls into 2 unconnected parts."
+    joined = pd.concat([pairs, pd.DataFrame({"s": [1], "i": [2]})])
+    together = od.covariance(MODEL, GUESS, crossed(counts={"s": 3, "i": 4}, crossing=joined, levels={}), order)
+    assert not any("unconnected" in note for note in together.notes)

@@ -62,6 +62,17 @@ def test_a_study_is_what_it_would_be_in_python(study):
     assert result.best.rounded.spend == best.rounded.spend
 
 
+def test_a_link_without_a_second_term_has_the_other_orders(study, tmp_path):
+    text = MEAN.replace("dispersion = 0.8", "").replace("budget = 10_000", 'budget = 10_000\norder = "averaged"')
+    text = text.replace("[nominal]", 'family = "bernoulli"\nlink = "cloglog"\n[nominal]')
+    result = od.run_study(study(text))
+    assert list(result.precision) == ["leading", "averaged"]
+    assert "second term" in telling.regime(result)
+    assert "cloglog" in (od.write_report(result, tmp_path / "report") / "index.html").read_text(encoding="utf-8")
+    with pytest.raises(od.SpecificationError, match="second term is infinite"):
+        od.run_study(study(text.replace('order = "averaged"', "")))
+
+
 def test_without_test_there_is_no_power(study):
     result = od.run_study(study())
     assert (result.power, result.power_curves, result.needed) == ({}, None, None)
