@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.costs import Cost, evaluate
+from optdesign.costs import Cost, evaluate, holds
 from optdesign.errors import SpecificationError, is_number, listed, nearest
 from optdesign.layouts import Crossed, Layout
 from optdesign.linalg import summed
@@ -574,13 +574,62 @@ class Share:
 
     def holds(self, frame: pd.DataFrame) -> Array:
         """One where the condition holds, zero elsewhere, shape (rows,)."""
-        values = evaluate(self.condition, frame, "constraint")
-        if not np.isin(values, (0.0, 1.0)).all():
+        return holds(self.condition, frame, "constraint")
+
+
+@dataclass(frozen=True)
+class Total:
+    """A bound on a total over units or over observations.
+
+    Parameters
+    ----------
+    expression : str
+        Expression in the candidate columns: a condition such as ``"dose > 5"`` counts, an amount such as ``"dose"``
+        adds up. Over units it must be constant within a unit.
+    at_least, at_most : float
+        Bounds, at least one of them finite.
+    of : str
+        ``"observations"`` or ``"units"``.
+
+    Examples
+    --------
+    At most 200 observations at a dose above 5:
+
+    >>> Total("dose > 5", at_most=200)
+    Total(expression='dose > 5', at_least=-inf, at_most=200, of='observations')
+    """
+
+    expression: str
+    at_least: float = -np.inf
+    at_most: float = np.inf
+    of: str = "observations"
+
+    def __post_init__(self) -> None:
+        bounds = (self.at_least, self.at_most)
+        finite = [is_number(bound) or bound == end for bound, end in zip(bounds, (-np.inf, np.inf), strict=True)]
+        if not all(finite) or not self.at_least <= self.at_most or np.isinf(bounds).all():
             raise SpecificationError(
-                f"constraint: '{self.condition}' is not a statement that holds or does not: write a comparison, such "
-                "as 'treat == 0'."
+                f"Total('{self.expression}'): bounds must satisfy at_least ≤ at_most, one of them finite; got "
+                f"{self.at_least} and {self.at_most}."
+            )
+        if self.of not in ("observations", "units"):
+            raise SpecificationError(
+                f"Total('{self.expression}'): of must be 'observations' or 'units'; got {self.of!r}."
+            )
+
+    def values(self, frame: pd.DataFrame) -> Array:
+        """What a unit or an observation at each row adds to the total, shape (rows,)."""
+        values = evaluate(self.expression, frame, "constraint")
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise SpecificationError(
+                f"constraint: '{self.expression}' is {values[row]} at {dict(frame.iloc[row])}; a total needs finite "
+                "numbers."
             )
         return values
+
+
+Constraint = Share | Total
 
 
 @dataclass(frozen=True, eq=False)
@@ -608,7 +657,7 @@ class DesignSpace:
         Whether all unit types must have the same number of observations.
     at_most : int, optional
         How often one point may be used within a unit; None for no limit.
-    constraints : sequence of Share
+    constraints : sequence of Share and Total
     crossing : str
         Of a crossed layout. ``"complete"``: every row meets every column. ``"biregular"``: the number of observed
         cells is chosen too, as many in every row and as many in every column.
@@ -642,7 +691,7 @@ class DesignSpace:
     replicates: Bounds | float = (1.0, np.inf)
     common_replicates: bool = False
     at_most: int | None = None
-    constraints: Sequence[Share] = ()
+    constraints: Sequence[Constraint] = ()
     crossing: str = "complete"
     cells: Bounds | float | None = None
 
@@ -667,8 +716,10 @@ class DesignSpace:
                 "one likes: leave it out, or give the points by Candidates.grid."
             )
         for constraint in self.constraints:
-            if not isinstance(constraint, Share):
-                raise SpecificationError(f"constraints must be a list of Share; got {constraint!r}.")
+            if not isinstance(constraint, Constraint):
+                raise SpecificationError(f"constraints must be a list of Share and Total; got {constraint!r}.")
+            if self.layout is None and isinstance(constraint, Total) and constraint.of == "units":
+                raise SpecificationError(f"{constraint!r} counts units, of which a space without a layout has none.")
         _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
         self._check_crossing()
         own = {self.candidates.by: factors[0]} if self.candidates.by is not None else {}

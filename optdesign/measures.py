@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from optdesign.costs import holds
 from optdesign.errors import SpecificationError, is_number, listed, nearest
 from optdesign.linalg import summed
 from optdesign.quadrature import law_rule
@@ -224,6 +225,34 @@ class Candidates:
         lines = {name: np.linspace(*pair, size) for name, pair in pairs.items()}
         points = Candidates.grid(**{**values, **lines}).points
         return CandidateRegion(points, intervals=MappingProxyType(pairs), reference=points, lattice=points)
+
+    def where(self, condition: str) -> Candidates:
+        """The points at which a condition holds: forbidden combinations are left out.
+
+        Parameters
+        ----------
+        condition : str
+            Expression in the columns, such as ``"not (dose > 5 and age > 70)"``.
+
+        Raises
+        ------
+        SpecificationError
+            Where the condition cannot be read, is no statement, or holds nowhere; for schedules and regions.
+
+        Examples
+        --------
+        >>> len(Candidates.grid(dose=[0, 5, 10], age=[60, 80]).where("dose < 10 or age < 70").points)
+        5
+        """
+        if type(self) is not Candidates or self.by is not None:
+            raise SpecificationError(
+                "candidates: where picks single points, of a grid or a frame; leave rows of schedules out of their "
+                "frame, and bound a region by its intervals."
+            )
+        kept = holds(condition, self.points, "candidates").astype(bool)
+        if not kept.any():
+            raise SpecificationError(f"candidates: '{condition}' holds at none of the {len(kept)} points.")
+        return replace(self, points=self.points[kept].reset_index(drop=True))
 
     def __repr__(self) -> str:
         if self.by is not None:

@@ -147,6 +147,19 @@ def optimize(
         if already is None or isinstance(already, Design)
         else Design.from_frame(already, space.layout, model.covariates)
     )
+    asked = partial(
+        optimize,
+        model=model,
+        nominal=nominal,
+        space=space,
+        criterion=criterion,
+        cost=cost,
+        budget=budget,
+        order=order,
+        limits=limits,
+        already=already,
+        method=method,
+    )
     nominal = nominal.referring_to(space.reference)
     build = partial(
         make_problem,
@@ -180,6 +193,7 @@ def optimize(
         float(budget),
         problem,
         partial(_exact, build, problem, nominal, z, space.common_replicates, certificate),
+        asked,
     )
     _require_converged(best)
     return best

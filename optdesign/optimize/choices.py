@@ -23,7 +23,7 @@ from optdesign.covariance.information import Information, PlainInformation
 from optdesign.covariance.labelled import labelled_rows
 from optdesign.covariance.nested import mass_information
 from optdesign.covariance.profiles import Units, unit_information
-from optdesign.designs import Design, DesignSpace, Group, Region
+from optdesign.designs import Design, DesignSpace, Group, Region, Share
 from optdesign.errors import SpecificationError
 from optdesign.layouts import Layout
 from optdesign.linalg import psd_root, summed
@@ -41,8 +41,10 @@ Row = tuple[str, sp.csr_array, float, float]
 
 #: Most atoms of each type that are looked at to settle the quadrature.
 SAMPLE = 50
-#: Labels of constraints.
-REPLICATES, USES = "replicates", "uses of a point within a unit"
+#: How labels of bounds on observations per unit end.
+REPLICATES = "(replicates)"
+#: Name of the constraint that there is one study, where there is no layout.
+STUDY = "study"
 
 
 class Choice(Protocol):
@@ -60,7 +62,16 @@ class Choice(Protocol):
         """Price of one of each mass, shape (U + A,)."""
 
     def rows(self) -> Iterator[Row]:
-        """The bounds on masses beside the budgets."""
+        """The bounds on masses beside the budgets; labels say them in words."""
+
+    def shared(self, among: Array) -> tuple[Array, Array]:
+        """For how much of each mass a condition holds, and of how much: units where it is constant within them."""
+
+    def over_observations(self, values: Array) -> Array:
+        """Coefficients of the masses in the sum of a quantity over observations, shape (U + A,)."""
+
+    def over_units(self, values: Array, what: str) -> Array:
+        """Coefficients of the masses in the sum of a quantity over units of the outermost factor, shape (U + A,)."""
 
     def information(
         self, model: MixedModel, nominal: NominalValues, order: str, nodes: int, basis: Array
@@ -122,14 +133,24 @@ class StudyChoice:
     def rows(self) -> Iterator[Row]:
         """One study, bounds on its observations, and shares of them."""
         atoms = 1 + np.arange(self.region.n_atoms)
-        yield "study", sp.csr_array(np.eye(1, 1 + len(atoms))), 1.0, 1.0
+        yield STUDY, sp.csr_array(np.eye(1, 1 + len(atoms))), 1.0, 1.0
         study = np.zeros(len(atoms), dtype=np.intp)
-        yield from number_within(REPLICATES, atoms, study, 1 + len(atoms), self.space.replicate_bounds)
+        what = f"observations in all {REPLICATES}"
+        yield from number_within(what, atoms, study, 1 + len(atoms), self.space.replicate_bounds)
         yield from uses_within(atoms, study, 1 + len(atoms), self.space.at_most)
-        for share in self.space.constraints:
-            holds = np.append(0.0, self.region.atom_mean(share.holds(self.region.frame)))
-            every = np.append(0.0, np.ones(len(atoms)))
-            yield from share_rows(share.condition, holds, every, share.at_least, share.at_most)
+        yield from constraint_rows(self, self.space)
+
+    def shared(self, among: Array) -> tuple[Array, Array]:
+        """For how much of each mass a condition holds, and of how much."""
+        return self.over_observations(among), self.over_observations(np.ones(len(among)))
+
+    def over_observations(self, values: Array) -> Array:
+        """Coefficients of the masses in the sum of a quantity over observations."""
+        return np.append(0.0, self.region.atom_mean(values))
+
+    def over_units(self, values: Array, what: str) -> Array:
+        """The study is the only unit."""
+        return np.append(self.region.type_mean(values, what), np.zeros(self.region.n_atoms))
 
     def information(
         self, model: MixedModel, nominal: NominalValues, order: str, nodes: int, basis: Array
@@ -205,31 +226,36 @@ class NestedChoice:
         size = self.n_units + self.masses.n_atoms
         everyone = np.zeros(size)
         everyone[np.unique(self.masses.unit[self.factors[0]])] = 1.0
-        low, high = self.space.count_bounds(self.factors[0])
-        yield f"number of units of '{self.factors[0]}'", sp.csr_array(everyone[None, :]), low or -np.inf, high
+        yield from total_units(self.factors[0], everyone, self.space)
         for (outer, inner), (parts, units) in zip(
             zip(self.factors, self.factors[1:], strict=False), self.chain, strict=False
         ):
-            label = f"number of units of '{inner}' within one of '{outer}'"
+            label = f"levels of '{inner}' within one of '{outer}' (counts)"
             yield from number_within(label, parts, units, size, self.space.count_bounds(inner))
-        yield from number_within(REPLICATES, *self.chain[-1], size, self.space.replicate_bounds)
+        what = f"observations per unit {REPLICATES}"
+        yield from number_within(what, *self.chain[-1], size, self.space.replicate_bounds)
         yield from uses_within(*self.chain[-1], size, self.space.at_most)
-        for share in self.space.constraints:
-            holds, every = self._shared(share.holds(self.space.region.frame), share.condition)
-            yield from share_rows(share.condition, holds, every, share.at_least, share.at_most)
+        yield from constraint_rows(self, self.space)
 
-    def _shared(self, among: Array, condition: str) -> tuple[Array, Array]:
+    def shared(self, among: Array) -> tuple[Array, Array]:
         """For how much of each mass a condition holds, and of how much: units where it is constant within them."""
         atoms = np.zeros(self.masses.n_atoms)
         for factor in self.factors:
             try:
-                holds = self.masses.unit_mean(factor, among, condition)
+                holds = self.masses.unit_mean(factor, among, "a share")
             except SpecificationError:
                 continue
-            every = self.masses.unit_mean(factor, np.ones(len(among)), condition)
+            every = self.masses.unit_mean(factor, np.ones(len(among)), "a share")
             return np.concatenate([holds, atoms]), np.concatenate([every, atoms])
-        units = np.zeros(self.n_units)
-        return np.concatenate([units, self.space.region.atom_mean(among)]), np.concatenate([units, atoms + 1.0])
+        return self.over_observations(among), self.over_observations(np.ones(len(among)))
+
+    def over_observations(self, values: Array) -> Array:
+        """Coefficients of the masses in the sum of a quantity over observations."""
+        return np.concatenate([np.zeros(self.n_units), self.space.region.atom_mean(values)])
+
+    def over_units(self, values: Array, what: str) -> Array:
+        """Coefficients of the masses in the sum of a quantity over units of the outermost factor."""
+        return np.concatenate([self.masses.unit_mean(self.factors[0], values, what), np.zeros(self.masses.n_atoms)])
 
     def information(
         self, model: MixedModel, nominal: NominalValues, order: str, nodes: int, basis: Array
@@ -316,17 +342,23 @@ class ProfileChoice:
 
     def rows(self) -> Iterator[Row]:
         """Bounds on the number of units, and on shares of units or of observations."""
-        low, high = self.space.count_bounds(self.factor)
-        everyone = np.ones(self.masses.n_units)
-        yield f"number of units of '{self.factor}'", sp.csr_array(everyone[None, :]), low or -np.inf, high
-        for share in self.space.constraints:
-            among = share.holds(self.space.region.frame)
-            try:
-                holds, every = self.masses.unit_mean(self.factor, among, share.condition), everyone
-            except SpecificationError:
-                holds = self._within_unit(self.space.region.atom_mean(among))
-                every = self._within_unit(np.ones(len(self.schedule)))
-            yield from share_rows(share.condition, holds, every, share.at_least, share.at_most)
+        yield from total_units(self.factor, np.ones(self.masses.n_units), self.space)
+        yield from constraint_rows(self, self.space)
+
+    def shared(self, among: Array) -> tuple[Array, Array]:
+        """For how much of each mass a condition holds, and of how much: units where it is constant within them."""
+        try:
+            return self.over_units(among, "a share"), np.ones(self.masses.n_units)
+        except SpecificationError:
+            return self.over_observations(among), self.over_observations(np.ones(len(among)))
+
+    def over_observations(self, values: Array) -> Array:
+        """Sum of a quantity over the observations of a unit on each schedule."""
+        return self._within_unit(self.space.region.atom_mean(values))
+
+    def over_units(self, values: Array, what: str) -> Array:
+        """Value of a quantity in a unit on each schedule."""
+        return self.masses.unit_mean(self.factor, values, what)
 
     def information(
         self, model: MixedModel, nominal: NominalValues, order: str, nodes: int, basis: Array
@@ -386,12 +418,12 @@ def number_within(label: str, parts: Index, units: Index, size: int, bounds: tup
         return sp.csr_array((value, (index, column)), shape=(len(kinds), size))
 
     if low == high:
-        yield label, combined(low), 0.0, 0.0
+        yield f"exactly {low:,g} {label}", combined(low), 0.0, 0.0
         return
     if low > 0:
-        yield f"{label}, fewest", combined(low), 0.0, np.inf
+        yield f"at least {low:,g} {label}", combined(low), 0.0, np.inf
     if np.isfinite(high):
-        yield f"{label}, most", combined(high), -np.inf, 0.0
+        yield f"at most {high:,g} {label}", combined(high), -np.inf, 0.0
 
 
 def uses_within(atoms: Index, units: Index, size: int, at_most: int | None) -> Iterator[Row]:
@@ -400,17 +432,54 @@ def uses_within(atoms: Index, units: Index, size: int, at_most: int | None) -> I
         row = np.arange(len(atoms))
         value = np.concatenate([np.ones(len(atoms)), np.full(len(atoms), -float(at_most))])
         place = (np.concatenate([row, row]), np.concatenate([atoms, units]))
-        yield USES, sp.csr_array((value, place), shape=(len(atoms), size)), -np.inf, 0.0
+        label = f"no point more than {at_most} times within a unit (at_most)"
+        yield label, sp.csr_array((value, place), shape=(len(atoms), size)), -np.inf, 0.0
 
 
-def share_rows(condition: str, holds: Array, every: Array, at_least: float, at_most: float) -> Iterator[Row]:
+def total_units(factor: str, everyone: Array, space: DesignSpace) -> Iterator[Row]:
+    """Bounds on the number of units of the outermost factor; a lowest of zero is none beyond z ≥ 0."""
+    low, high = space.count_bounds(factor)
+    yield from bounded(f"levels of '{factor}' (counts)", everyone, low or -np.inf, high)
+
+
+def bounded(what: str, coefficients: Array, low: float, high: float) -> Iterator[Row]:
+    """A row for each bound on a sum, which the label names; one for both where they are equal."""
+    row = sp.csr_array(coefficients[None, :])
+    if low == high:
+        yield f"exactly {low:,g} {what}", row, low, high
+        return
+    if np.isfinite(low):
+        yield f"at least {low:,g} {what}", row, low, np.inf
+    if np.isfinite(high):
+        yield f"at most {high:,g} {what}", row, -np.inf, high
+
+
+def constraint_rows(choice: Choice, space: DesignSpace) -> Iterator[Row]:
+    """Bounds on shares and totals."""
+    for each in space.constraints:
+        if isinstance(each, Share):
+            yield from share_rows(each, *choice.shared(each.holds(space.region.frame)))
+            continue
+        values = each.values(space.region.frame)
+        if each.of == "units":
+            coefficients = choice.over_units(values, f"constraint: '{each.expression}'")
+        else:
+            coefficients = choice.over_observations(values)
+        what = f"in the total of {each.expression} over {each.of} (constraints)"
+        yield from bounded(what, coefficients, each.at_least, each.at_most)
+
+
+def share_rows(share: Share, holds: Array, every: Array) -> Iterator[Row]:
     """Bounds on a share: Σ holds z between two multiples of Σ every z."""
-    name = f"share of '{condition}'"
-    if at_least > 0 or at_least == at_most:
-        highest = 0.0 if at_least == at_most else np.inf
-        yield name, sp.csr_array((holds - at_least * every)[None, :]), 0.0, highest
-    if at_most < 1 and at_least < at_most:
-        yield name, sp.csr_array((holds - at_most * every)[None, :]), -np.inf, 0.0
+    low, high = (sp.csr_array((holds - bound * every)[None, :]) for bound in (share.at_least, share.at_most))
+    what = f"with {share.condition} (constraints)"
+    if share.at_least == share.at_most:
+        yield f"a share of exactly {share.at_least:g} {what}", low, 0.0, 0.0
+        return
+    if share.at_least > 0:
+        yield f"a share of at least {share.at_least:g} {what}", low, 0.0, np.inf
+    if share.at_most < 1:
+        yield f"a share of at most {share.at_most:g} {what}", high, -np.inf, 0.0
 
 
 def rescaled(values: Array, kept: npt.NDArray[np.bool_], group: Index) -> Array:

@@ -117,6 +117,16 @@ def optimize_crossed(
     >>> best.rounded.design.counts, len(best.rounded.incidence)
     (mappingproxy({'reader': 86.0, 'image': 86.0}), 430)
     """
+    asked = partial(
+        optimize_crossed,
+        model=model,
+        nominal=nominal,
+        space=space,
+        criterion=criterion,
+        cost=cost,
+        budget=budget,
+        order=order,
+    )
     problem = crossed_problem(model, nominal, space, criterion, cost, budget, order)
     nominal = nominal.referring_to(space.region.frame)
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
@@ -140,6 +150,7 @@ def optimize_crossed(
         float(budget),
         problem,
         partial(_whole, problem, nominal, found, certificate),
+        asked,
     )
 
 

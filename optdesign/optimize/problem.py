@@ -24,11 +24,11 @@ from optdesign.covariance.nested import information_of
 from optdesign.covariance.profiles import design_information, parameters_of, random_effects
 from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters
 from optdesign.designs import Design, DesignSpace
-from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number, listed
+from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number
 from optdesign.linalg import SINGULAR
 from optdesign.measures import Candidates
 from optdesign.models import MixedModel, NominalValues
-from optdesign.optimize.choices import SAMPLE, Choice, Row, choice_of, one_factor
+from optdesign.optimize.choices import SAMPLE, STUDY, Choice, Row, choice_of, one_factor
 from optdesign.quadrature import ladder
 from optdesign.units import kinds
 
@@ -40,6 +40,8 @@ Index = npt.NDArray[np.intp]
 
 #: Relative change of the information at which the quadrature over random effects counts as settled.
 QUADRATURE_TOLERANCE = 1e-7
+#: Units or observations, as shares of what the budget buys, below which a design is empty: linear programs allow 1e-7.
+EMPTY = 1e-6
 #: Name of the constraint that the budget is.
 BUDGET = "budget"
 #: Smallest rounding-off of a criterion's corners.
@@ -81,7 +83,7 @@ class LinearConstraints:
         Returns matrix, upper, equal, level, as in the attributes, and which inequality rows were kept.
         """
         matrix, equal = self.matrix[:, index].toarray(), self.equal[:, index].toarray()
-        binding = (matrix > 0).any(axis=1)
+        binding = (matrix > 0).any(axis=1) | (self.upper < 0)
         return matrix[binding], self.upper[binding], equal, self.level, np.flatnonzero(binding)
 
 
@@ -338,7 +340,8 @@ class Problem:
         """
         price = self.cheapest()
         largest = self._linear_program(-np.ones(len(self.price)))
-        if np.isnan(price) or (largest.status == 0 and -largest.fun < 1e-9):
+        bounds = {*self.constraints.labels, *self.constraints.equal_labels} - {BUDGET}
+        if np.isnan(price) or not _possible(self, list(bounds)):
             raise SpecificationError(conflict(self))
         if price > self.money * (1 + 1e-12):
             raise InfeasibleBudgetError(
@@ -373,7 +376,7 @@ def conflict(problem: Problem) -> str:
         rest = [other for other in needed if other != name]
         if not _possible(problem, rest):
             needed = rest
-    words = listed([name for name in needed if name != "study"])
+    words = "; ".join(name for name in needed if name != STUDY)
     return f"no design keeps all the bounds at once. These contradict each other: {words}. Widen one of them."
 
 
@@ -381,8 +384,13 @@ def _possible(problem: Problem, names: Sequence[str]) -> bool:
     """Whether some design that is not empty keeps the named constraints."""
     c = problem.constraints
     kept = c.with_rows(np.isin(c.labels, names), np.isin(c.equal_labels, names))
-    answer = replace(problem, constraints=kept)._linear_program(-np.ones(len(problem.price)))
-    return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= 1e-9))
+    wanted = np.full(len(problem.price), -1.0)
+    if problem.space.layout is not None and problem.choice.n_units:
+        wanted[problem.choice.n_units :] = 0.0
+    elif problem.space.layout is None:
+        wanted[: problem.n_units] = 0.0
+    answer = replace(problem, constraints=kept)._linear_program(wanted)
+    return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= EMPTY))
 
 
 def make_problem(
@@ -397,7 +405,8 @@ def make_problem(
     already: Design | None = None,
 ) -> Problem:
     """The design problem in numbers, with as many quadrature nodes as its information needs."""
-    budgets = ((BUDGET, cost, budget), *((f"limit on {name}", *limit) for name, limit in (limits or {}).items()))
+    further = [(f"at most {limit[1]:,g} of {name} (limits)", *limit) for name, limit in (limits or {}).items()]
+    budgets = ((BUDGET, cost, budget), *further)
     nominals = tuple(each.referring_to(space.reference) for each in criterion.scenarios or (nominal,))
     parameters = parameters_needed(model, nominals[0], criterion)
     _check_components(space, parameters)
@@ -562,19 +571,14 @@ def _check_cost(cost: Cost, space: DesignSpace) -> None:
 
 def _constraints(choice: Choice, budgets: Sequence[tuple[str, Array, float]], run: bool) -> LinearConstraints:
     """All rows, as label, coefficients, lowest and highest; equal bounds become equalities."""
-    own = {name for name, _, _ in budgets}
     rows: list[Row] = [(name, sp.csr_array(price[None, :]), -np.inf, money) for name, price, money in budgets]
     rows += choice.rows()
     if run:
         units, size = choice.n_units, rows[0][1].shape[1]
         rows = [(name, _widened(units, row), low, high) for name, row, low, high in rows]
         rows.append(("what has been run", sp.csr_array(np.eye(1, 1 + size, units)), 1.0, 1.0))
-    upper = [
-        (name if name in own else f"{name}, highest", row, high)
-        for name, row, low, high in rows
-        if np.isfinite(high) and low != high
-    ]
-    upper += [(f"{name}, lowest", -row, -low) for name, row, low, high in rows if np.isfinite(low) and low != high]
+    upper = [(name, row, high) for name, row, low, high in rows if np.isfinite(high) and low != high]
+    upper += [(name, -row, -low) for name, row, low, high in rows if np.isfinite(low) and low != high]
     exact = [(name, row, low) for name, row, low, high in rows if low == high]
     width = rows[0][1].shape[1]
     return LinearConstraints(*_stack(upper, width), *_stack(exact, width))

@@ -41,7 +41,17 @@ def budget_line(best: OptimalDesign, replicates: Sequence[float]) -> pd.DataFram
     for n in replicates:
         space = replace(best.space, replicates=float(n), common_replicates=False)
         try:
-            problem = make_problem(best.model, best.nominal, space, best.criterion, best.cost, best.budget, best.order)
+            problem = make_problem(
+                best.model,
+                best.nominal,
+                space,
+                best.criterion,
+                best.cost,
+                best.budget,
+                best.order,
+                best.limits,
+                best.already,
+            )
             problem = replace(problem, criterion=best.problem.criterion)
             problem.require_affordable()
             found = interior.solve(problem)

@@ -227,8 +227,8 @@ class _Optimum:
         """
         c, (multipliers, levels) = problem.constraints, self.multipliers
         if not replicates:
-            multipliers = multipliers * [not label.startswith(REPLICATES) for label in c.labels]
-            levels = levels * [not label.startswith(REPLICATES) for label in c.equal_labels]
+            multipliers = multipliers * [not label.endswith(REPLICATES) for label in c.labels]
+            levels = levels * [not label.endswith(REPLICATES) for label in c.equal_labels]
         return np.asarray(c.matrix.T @ multipliers + c.equal.T @ levels)
 
     @cached_property

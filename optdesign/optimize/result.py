@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -143,6 +143,7 @@ class OptimalDesign:
     budget: float
     problem: Problem | CrossedProblem
     rounding: Callable[[], ExactDesign]
+    asked: partial[OptimalDesign]
 
     @cached_property
     def rounded(self) -> ExactDesign:
@@ -154,6 +155,10 @@ class OptimalDesign:
             Where the budget buys no design in whole numbers that estimates what the criterion needs.
         """
         return self.rounding()
+
+    def again(self, **changes: Any) -> OptimalDesign:
+        """The best design for the same question with some of its parts changed: keywords of `optimize`."""
+        return self.asked(**changes)
 
     @property
     def model(self) -> MixedModel:
@@ -169,6 +174,16 @@ class OptimalDesign:
     def cost(self) -> Cost:
         """What it costs."""
         return self.problem.cost
+
+    @property
+    def limits(self) -> Mapping[str, tuple[Cost, float]]:
+        """Further budgets."""
+        return self.asked.keywords.get("limits") or {}
+
+    @property
+    def already(self) -> Design | None:
+        """What had been run."""
+        return self.asked.keywords.get("already")
 
     @property
     def order(self) -> str:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2] / "optdesign"
 FLOORS = {
     7: ("cli", "app"),
     6: ("study", "report", "plotting"),
-    5: ("compare", "inference", "simulate"),
+    5: ("cheapest", "compare", "inference", "simulate", "tradeoffs"),
     4: ("optimize", "fit"),
     3: ("criteria", "goals"),
     2: ("covariance",),
