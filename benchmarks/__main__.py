@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import tasks
+from benchmarks import growth, tasks
 from benchmarks.timing import COLUMNS, Timing, machine, write
 
-RESULTS = Path(__file__).with_name("results.csv")
+#: Tables by what is asked for.
+RESULTS = {name: Path(__file__).with_name(f"{name}.csv") for name in ("results", "growth")}
 #: Columns of text where no terminal sets them.
 WIDE = 170
 
@@ -19,17 +20,21 @@ WIDE = 170
 def main() -> None:
     """Entry point of ``python -m benchmarks``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=tuple(RESULTS), default="results", help="table to make")
     parser.add_argument("--quick", action="store_true", help="leave out the conic solvers, which take minutes")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each task (at least 3)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="CSV file to write")
+    parser.add_argument("--out", type=Path, help="CSV file to write; growth has a PNG beside it")
     options = parser.parse_args()
-    runs = max(3, options.runs)
+    runs, out = max(3, options.runs), options.out or RESULTS[options.what]
+    chosen = growth.ALL if options.what == "growth" else tasks.QUICK if options.quick else tasks.ALL
     timings: list[Timing] = []
     with Console(stderr=True).status("starting") as status:
-        for task in tasks.ALL if not options.quick else tasks.QUICK:
+        for task in chosen:
             status.update(str(task.__doc__).splitlines()[0])
             timings += task(runs)
-    write(timings, options.out)
+    write(timings, out)
+    if options.what == "growth":
+        growth.draw(out, out.with_suffix(".png"))
     show(timings)
 
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from optdesign.cheapest import cheapest as cheapest
     from optdesign.costs import Cost as Cost
     from optdesign.covariance import AsymptoticCovariance as AsymptoticCovariance
     from optdesign.covariance import covariance as covariance
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from optdesign.designs import DesignSpace as DesignSpace
     from optdesign.designs import Group as Group
     from optdesign.designs import Share as Share
+    from optdesign.designs import Total as Total
     from optdesign.errors import AsymptoticRegimeWarning as AsymptoticRegimeWarning
     from optdesign.errors import ConvergenceError as ConvergenceError
     from optdesign.errors import InfeasibleBudgetError as InfeasibleBudgetError
@@ -53,15 +55,25 @@ if TYPE_CHECKING:
     from optdesign.optimize import OptimalDesign as OptimalDesign
     from optdesign.optimize import efficiency as efficiency
     from optdesign.optimize import optimize as optimize
+    from optdesign.optimize.laws import OptimalLaw as OptimalLaw
+    from optdesign.optimize.laws import optimize_law as optimize_law
     from optdesign.report import write_report as write_report
+    from optdesign.schedules import enumerated_profiles as enumerated_profiles
     from optdesign.study import Study as Study
     from optdesign.study import StudyResult as StudyResult
     from optdesign.study import load_study as load_study
     from optdesign.study import run_study as run_study
+    from optdesign.tradeoffs import Frontier as Frontier
+    from optdesign.tradeoffs import Pareto as Pareto
+    from optdesign.tradeoffs import Robustness as Robustness
+    from optdesign.tradeoffs import frontier as frontier
+    from optdesign.tradeoffs import pareto as pareto
+    from optdesign.tradeoffs import robustness as robustness
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "cheapest": ("cheapest",),
     "covariance": ("AsymptoticCovariance", "covariance", "covariance_of_frame"),
     "covariance.accuracy": ("Accuracy", "accuracy"),
     "costs": ("Cost",),
@@ -75,7 +87,7 @@ _HOMES = {
         "IOptimality",
         "Maximin",
     ),
-    "designs": ("Design", "DesignSpace", "Group", "Share"),
+    "designs": ("Design", "DesignSpace", "Group", "Share", "Total"),
     "errors": (
         "AsymptoticRegimeWarning",
         "ConvergenceError",
@@ -90,8 +102,11 @@ _HOMES = {
     "measures": ("Candidates", "Measure"),
     "models": ("MixedModel", "NominalValues"),
     "optimize": ("Certificate", "ExactDesign", "OptimalDesign", "efficiency", "optimize"),
+    "optimize.laws": ("OptimalLaw", "optimize_law"),
     "report": ("write_report",),
+    "schedules": ("enumerated_profiles",),
     "study": ("Study", "StudyResult", "load_study", "run_study"),
+    "tradeoffs": ("Frontier", "Pareto", "Robustness", "frontier", "pareto", "robustness"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -91,6 +91,23 @@ def evaluate(expression: str, frame: pd.DataFrame, what: str) -> Array:
     return np.broadcast_to(np.asarray(value, dtype=float), (len(frame),))
 
 
+def holds(condition: str, frame: pd.DataFrame, what: str) -> Array:
+    """One where a condition in the columns of `frame` holds, zero elsewhere, shape (rows,).
+
+    Raises
+    ------
+    SpecificationError
+        Where it cannot be read, or is no statement that holds or does not.
+    """
+    values = evaluate(condition, frame, what)
+    if not np.isin(values, (0.0, 1.0)).all():
+        raise SpecificationError(
+            f"{what}: '{condition}' is not a statement that holds or does not: write a comparison, such as "
+            "'treat == 0'."
+        )
+    return values
+
+
 def _prices(price: Price, frame: pd.DataFrame, what: str) -> Array:
     values = evaluate(price, frame, f"cost: {what}") if isinstance(price, str) else np.full(len(frame), float(price))
     if not (np.isfinite(values).all() and (values >= 0).all()):

@@ -635,8 +635,8 @@ class Bayesian:
     Parameters
     ----------
     criterion : elementary criterion
-    scenarios : sequence of (weight, NominalValues)
-        Weights are scaled to sum to one; `Fit.scenarios` draws them from the sampling law of a pilot.
+    scenarios : sequence of NominalValues, or of (weight, NominalValues)
+        Weights, equal unless given, are scaled to sum to one.
 
     Examples
     --------
@@ -648,9 +648,9 @@ class Bayesian:
     criterion: Elementary
     weighted: Sequence[tuple[float, NominalValues]]
 
-    def __init__(self, criterion: Elementary, scenarios: Sequence[tuple[float, NominalValues]]) -> None:
+    def __init__(self, criterion: Elementary, scenarios: Sequence[NominalValues | tuple[float, NominalValues]]) -> None:
         object.__setattr__(self, "criterion", _elementary("Bayesian", criterion))
-        object.__setattr__(self, "weighted", _weighted("Bayesian", scenarios, NominalValues, "nominal values"))
+        object.__setattr__(self, "weighted", _weighted("Bayesian", _evenly(scenarios), NominalValues, "nominal values"))
 
     @property
     def scenarios(self) -> tuple[NominalValues, ...]:
@@ -698,8 +698,7 @@ class Maximin:
     scenarios: tuple[NominalValues, ...]
 
     def __init__(self, criterion: Elementary, scenarios: Sequence[NominalValues | tuple[float, NominalValues]]) -> None:
-        pairs = [(1.0, each) if isinstance(each, NominalValues) else each for each in scenarios]
-        weighted = _weighted("Maximin", pairs, NominalValues, "nominal values")
+        weighted = _weighted("Maximin", _evenly(scenarios), NominalValues, "nominal values")
         object.__setattr__(self, "criterion", _elementary("Maximin", criterion))
         object.__setattr__(self, "scenarios", tuple(nominal for _, nominal in weighted))
 
@@ -717,6 +716,11 @@ class Maximin:
     def label(self) -> str:
         """The criterion in words."""
         return f"smallest efficiency of {len(self.scenarios)} scenarios, by the {self.criterion.label}"
+
+
+def _evenly(scenarios: Sequence[NominalValues | tuple[float, NominalValues]]) -> list[tuple[float, NominalValues]]:
+    """Scenarios with equal weights where none are given."""
+    return [(1.0, each) if isinstance(each, NominalValues) else each for each in scenarios]
 
 
 def _elementary(what: str, criterion: object) -> Elementary:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.costs import Cost, evaluate
+from optdesign.costs import Cost, evaluate, holds
 from optdesign.errors import SpecificationError, is_number, listed, nearest
 from optdesign.layouts import Crossed, Layout
 from optdesign.linalg import summed
-from optdesign.measures import Candidates, Measure, beside, grid_frame, names_of
+from optdesign.measures import CandidateRegion, Candidates, Measure, beside, grid_frame, names_of
 from optdesign.units import (
     Crossing,
     LabelledPoints,
@@ -23,8 +23,10 @@ from optdesign.units import (
     NestedGroup,
     crossed_points,
     crossing_of,
+    kinds,
     nested_points,
     stacked,
+    with_cells,
     without_units,
 )
 
@@ -37,6 +39,8 @@ Bounds = tuple[float, float]
 
 #: Columns of a design's table beside its covariates.
 RESERVED = ("group", "count", "replicates", "share", "observations")
+#: Fraction whose multiples are spread most evenly.
+GOLDEN = 0.5 * (5.0**0.5 - 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +121,15 @@ class Region:
         return summed(self.unit, self.prob * low, self.n_types)
 
     def thinned(self, most: int) -> Region:
-        """At most about `most` atoms of each type, evenly spread; enough to look at, not to optimise over."""
+        """About `most` atoms of each type, evenly spread; enough to look at, not to optimise over.
+
+        Multiples of the golden ratio choose them: every k-th atom of a grid may have the same value on an axis.
+        """
         rank = np.empty(self.n_atoms, dtype=np.intp)
         order = np.argsort(self.type_of_atom, kind="stable")
         size = np.bincount(self.type_of_atom, minlength=self.n_types)
         rank[order] = np.arange(self.n_atoms) - np.repeat(np.cumsum(size) - size, size)
-        kept = rank % np.maximum(1, -(-size // most))[self.type_of_atom] == 0
+        kept = rank * GOLDEN % 1.0 < (most / size)[self.type_of_atom]
         rows = np.flatnonzero(kept[self.atom])
         atom = (np.cumsum(kept) - 1)[self.atom[rows]]
         frame = self.frame.iloc[rows].reset_index(drop=True)
@@ -145,7 +152,11 @@ class Group:
         Values of the unit-level covariates.
     counts : mapping from factor to number
         In a nested layout of several factors, units of each inner factor per unit of the factor before it;
-        replicates are then per innermost unit.
+        replicates are then per innermost unit, on average.
+    laws : mapping from inner factor to Measure
+        Law of the factor's chosen covariates, and of those above it within the group, over its units; that over
+        observations, which `measure` gives, by default. The two differ where units of some kinds hold more
+        observations than others.
     """
 
     count: float
@@ -153,6 +164,7 @@ class Group:
     measure: Measure = field(default_factory=Measure.grid)
     at: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, float] = field(default_factory=dict)
+    laws: Mapping[str, Measure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         inner = {f"counts['{factor}']": number for factor, number in self.counts.items()}
@@ -163,7 +175,30 @@ class Group:
         if shared:
             raise SpecificationError(f"{listed(shared)} are given both within and between units of one group.")
         object.__setattr__(self, "at", MappingProxyType(dict(self.at)))
+        for factor, law in self.laws.items():
+            if factor not in self.counts or not set(law.points) <= set(self.measure.points):
+                raise SpecificationError(
+                    f"laws['{factor}'] must be a law of covariates of the measure, {listed(self.measure.points)}, over "
+                    f"units of one of {listed(self.counts)}."
+                )
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
+        object.__setattr__(self, "laws", MappingProxyType(dict(self.laws)))
+
+    def unit_shares(self, factor: str) -> Array:
+        """Share of the units of an inner factor that each point of the measure stands for, shape (points,)."""
+        law, weights = self.laws.get(factor), self.measure.weights
+        if law is None:
+            return weights
+        names = names_of(law.points)
+        kind, number = kinds([self.measure.points[c] for c in names], len(weights))
+        first = self.measure.points.iloc[np.unique(kind, return_index=True)[1]]
+        shares = first[names].merge(law.points.assign(share=law.weights), how="left", on=names)["share"].to_numpy()
+        if len(law.weights) != number or np.isnan(shares).any():
+            raise SpecificationError(
+                f"laws['{factor}'] must give a share to each of the {number} combinations of {listed(names)} in the "
+                f"measure, and to no other; it has {len(law.weights)}."
+            )
+        return np.asarray(shares[kind] * weights / summed(kind, weights, number)[kind])
 
     @property
     def law(self) -> Measure:
@@ -335,7 +370,16 @@ class Design:
             joint, replicates = self.groups[0].law * law, self.groups[0].replicates
             return crossed_points(self.layout, joint, self.counts, replicates, self.crossing, self.levels, drawn)
         outer = dict.fromkeys(self.groups[0].at, self.layout.factors[0])
-        groups = [NestedGroup(g.law * law, _units_of(g, self.layout), g.observations) for g in self.groups]
+        inner = self.layout.factors[1:]
+        groups = [
+            NestedGroup(
+                g.law * law,
+                _units_of(g, self.layout),
+                g.observations,
+                {factor: np.outer(g.unit_shares(factor), law.weights).ravel() for factor in inner},
+            )
+            for g in self.groups
+        ]
         return nested_points(self.layout.factors, groups, {**self.levels, **outer}, drawn)
 
     @cached_property
@@ -353,9 +397,9 @@ class Design:
 
     def spend(self, cost: Cost) -> float:
         """Price of the design."""
-        points = self.points
+        points = with_cells(self.points, cost.units)
         units = 0.0
-        for factor in self.layout.factors if self.layout else ():
+        for factor in points.labels:
             prices = cost.of_units(factor, points.frame)
             units += _total(points.labels[factor], prices, f"cost: units['{factor}']")
         cells = cost.cell * self.crossing.cells if self.crossing else 0.0
@@ -377,6 +421,7 @@ class Design:
                 group=i + 1,
                 count=g.count,
                 replicates=g.replicates,
+                **{f"{factor} per unit": number for factor, number in g.counts.items()},
                 share=g.measure.weights,
                 observations=g.count * g.replicates * g.measure.weights,
             )
@@ -385,7 +430,8 @@ class Design:
         frame = pd.concat(pieces, ignore_index=True)
         last = ["share", "observations"]
         unit_level = [f"{c} (covariate)" if c in RESERVED else c for c in self.groups[0].at]
-        first = ["group", *unit_level, "count", "replicates"]
+        inner = [f"{factor} per unit" for factor in self.groups[0].counts]
+        first = ["group", *unit_level, "count", *inner, "replicates"]
         return frame[first + [c for c in frame if c not in first + last] + last]
 
     def __repr__(self) -> str:
@@ -411,7 +457,7 @@ def _region_of(
     points = stacked([measure.points.assign(**dict(at)) for measure, at in groups])
     types = pd.DataFrame([dict(at) for _, at in groups], index=range(len(groups)))
     group = np.repeat(np.arange(len(groups)), [len(measure.points) for measure, _ in groups])
-    return _region(points, group, types, observed, dict(levels))
+    return region_of(points, group, types, observed, dict(levels))
 
 
 def _shorthand_groups(
@@ -528,13 +574,62 @@ class Share:
 
     def holds(self, frame: pd.DataFrame) -> Array:
         """One where the condition holds, zero elsewhere, shape (rows,)."""
-        values = evaluate(self.condition, frame, "constraint")
-        if not np.isin(values, (0.0, 1.0)).all():
+        return holds(self.condition, frame, "constraint")
+
+
+@dataclass(frozen=True)
+class Total:
+    """A bound on a total over units or over observations.
+
+    Parameters
+    ----------
+    expression : str
+        Expression in the candidate columns: a condition such as ``"dose > 5"`` counts, an amount such as ``"dose"``
+        adds up. Over units it must be constant within a unit.
+    at_least, at_most : float
+        Bounds, at least one of them finite.
+    of : str
+        ``"observations"`` or ``"units"``.
+
+    Examples
+    --------
+    At most 200 observations at a dose above 5:
+
+    >>> Total("dose > 5", at_most=200)
+    Total(expression='dose > 5', at_least=-inf, at_most=200, of='observations')
+    """
+
+    expression: str
+    at_least: float = -np.inf
+    at_most: float = np.inf
+    of: str = "observations"
+
+    def __post_init__(self) -> None:
+        bounds = (self.at_least, self.at_most)
+        finite = [is_number(bound) or bound == end for bound, end in zip(bounds, (-np.inf, np.inf), strict=True)]
+        if not all(finite) or not self.at_least <= self.at_most or np.isinf(bounds).all():
             raise SpecificationError(
-                f"constraint: '{self.condition}' is not a statement that holds or does not: write a comparison, such "
-                "as 'treat == 0'."
+                f"Total('{self.expression}'): bounds must satisfy at_least ≤ at_most, one of them finite; got "
+                f"{self.at_least} and {self.at_most}."
+            )
+        if self.of not in ("observations", "units"):
+            raise SpecificationError(
+                f"Total('{self.expression}'): of must be 'observations' or 'units'; got {self.of!r}."
+            )
+
+    def values(self, frame: pd.DataFrame) -> Array:
+        """What a unit or an observation at each row adds to the total, shape (rows,)."""
+        values = evaluate(self.expression, frame, "constraint")
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise SpecificationError(
+                f"constraint: '{self.expression}' is {values[row]} at {dict(frame.iloc[row])}; a total needs finite "
+                "numbers."
             )
         return values
+
+
+Constraint = Share | Total
 
 
 @dataclass(frozen=True, eq=False)
@@ -543,10 +638,12 @@ class DesignSpace:
 
     Parameters
     ----------
-    layout : Nested or None
+    layout : Nested, Crossed or None
         None for a model without random terms.
     candidates : Candidates, optional
-        Points that may be used; without any, only the numbers of units and observations are chosen.
+        Points that may be used, or a continuous region of them; without any, only the numbers of units and
+        observations are chosen. With `Candidates.profiles` each unit follows one of the schedules, and only their
+        numbers of units are chosen.
     observed : Measure, optional
         Law of covariates that are observed, not chosen: kept as it is, independent of what is chosen.
     levels : mapping from covariate to factor
@@ -554,12 +651,23 @@ class DesignSpace:
     counts : mapping from factor to (lowest, highest) or a fixed number
         Number of units of each factor in all; unbounded by default.
     replicates : (lowest, highest) or a fixed number
-        Observations per unit.
+        Observations per unit; per observed cell of a crossed layout, at least one. With profiles a fixed number, by
+        which every row of a schedule is repeated; once by default.
     common_replicates : bool
         Whether all unit types must have the same number of observations.
     at_most : int, optional
         How often one point may be used within a unit; None for no limit.
-    constraints : sequence of Share
+    constraints : sequence of Share and Total
+    crossing : str
+        Of a crossed layout. ``"complete"``: every row meets every column. ``"biregular"``: the number of observed
+        cells is chosen too, as many in every row and as many in every column.
+    cells : (lowest, highest) or a fixed number, optional
+        Number of observed cells of a biregular crossing; between the larger number of units and their product anyway.
+
+    Notes
+    -----
+    In a crossed layout the law of row-level covariates, that of column-level ones and that of all others are chosen
+    independently of each other: candidates must be all combinations of the values that the three may take.
 
     Raises
     ------
@@ -583,7 +691,9 @@ class DesignSpace:
     replicates: Bounds | float = (1.0, np.inf)
     common_replicates: bool = False
     at_most: int | None = None
-    constraints: Sequence[Share] = ()
+    constraints: Sequence[Constraint] = ()
+    crossing: str = "complete"
+    cells: Bounds | float | None = None
 
     def __post_init__(self) -> None:
         chosen = names_of(self.candidates.points)
@@ -591,6 +701,7 @@ class DesignSpace:
         if set(chosen) & set(observed):
             raise SpecificationError(f"{listed(set(chosen) & set(observed))} cannot be both chosen and observed.")
         check_levels(self.levels, self.layout, chosen + observed)
+        self._check_profiles()
         factors = self.layout.factors if self.layout else ()
         for factor in self.counts:
             if factor not in factors:
@@ -599,13 +710,92 @@ class DesignSpace:
                 )
         if self.at_most is not None and not (is_number(self.at_most) and self.at_most >= 1 and self.at_most % 1 == 0):
             raise SpecificationError(f"at_most must be a whole number of at least 1, or None; got {self.at_most!r}.")
+        if self.at_most is not None and isinstance(self.candidates, CandidateRegion):
+            raise SpecificationError(
+                "at_most limits the use of single points, and a continuous region has points as near to each other as "
+                "one likes: leave it out, or give the points by Candidates.grid."
+            )
         for constraint in self.constraints:
-            if not isinstance(constraint, Share):
-                raise SpecificationError(f"constraints must be a list of Share; got {constraint!r}.")
+            if not isinstance(constraint, Constraint):
+                raise SpecificationError(f"constraints must be a list of Share and Total; got {constraint!r}.")
+            if self.layout is None and isinstance(constraint, Total) and constraint.of == "units":
+                raise SpecificationError(f"{constraint!r} counts units, of which a space without a layout has none.")
         _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
-        object.__setattr__(self, "levels", MappingProxyType(dict(self.levels)))
+        self._check_crossing()
+        own = {self.candidates.by: factors[0]} if self.candidates.by is not None else {}
+        object.__setattr__(self, "levels", MappingProxyType({**self.levels, **own}))
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
         object.__setattr__(self, "constraints", tuple(self.constraints))
+
+    def _check_crossing(self) -> None:
+        """What belongs to crossed layouts only, what has no place in them, and bounds on cells."""
+        kinds = ("complete", "biregular")
+        if self.crossing not in kinds:
+            raise SpecificationError(
+                f"crossing must be one of {listed(kinds)}; got {self.crossing!r}.{nearest(str(self.crossing), kinds)}"
+            )
+        if not isinstance(self.layout, Crossed):
+            if self.crossing != "complete" or self.cells is not None:
+                raise SpecificationError(f"crossing= and cells= belong to a crossed layout; it is {self.layout!r}.")
+            return
+        if self.common_replicates or self.at_most is not None or self.constraints:
+            raise SpecificationError(
+                "common_replicates, at_most and constraints have no meaning in a crossed layout: leave them out."
+            )
+        if self.crossing == "complete" and self.cells is not None:
+            raise SpecificationError("cells= belongs to crossing='biregular': a complete crossing observes all cells.")
+        self._check_cells(self.layout)
+
+    def _check_cells(self, layout: Crossed) -> None:
+        counts = [self.count_bounds(factor) for factor in layout.factors]
+        fewest, most = max(low for low, _ in counts), float(np.prod([high for _, high in counts]))
+        low, high = self.cell_bounds
+        if self.replicate_bounds[1] < 1 or any(high < 1 for _, high in counts):
+            raise SpecificationError(
+                "a crossed design has one unit of each factor, and one observation in a cell, at least: raise the "
+                "highest counts or replicates."
+            )
+        if low > most or high < fewest:
+            raise SpecificationError(
+                f"cells must allow a number between {fewest:g}, one for every unit of the larger factor, and {most:g}, "
+                f"all; got ({low:g}, {high:g})."
+            )
+
+    @cached_property
+    def cell_bounds(self) -> Bounds:
+        """Fewest and most observed cells of a crossed layout."""
+        return (1.0, np.inf) if self.cells is None else _bounds(self.cells, "cells")
+
+    def _check_profiles(self) -> None:
+        """Profiles are schedules of the units of one factor, and fix all that happens within a unit."""
+        by = self.candidates.by
+        if by is None:
+            return
+        if self.layout is None or isinstance(self.layout, Crossed) or len(self.layout.factors) > 1:
+            raise SpecificationError(
+                f"profiles are schedules of the units of one factor, Nested('factor'); the layout is {self.layout!r}. "
+                "Parts of a unit are in the model alone, as in (1 | cluster:period)."
+            )
+        if self.at_most is not None or self.common_replicates:
+            raise SpecificationError(
+                "profiles fix what happens within a unit: leave out at_most and common_replicates."
+            )
+        own = [c for c in names_of(self.candidates.points) if c in self.levels and c != by]
+        if len(distinct(self.candidates.points, [by, *own])[0]) > self.candidates.points[by].nunique():
+            raise SpecificationError(f"{listed(own)} must be constant within each profile, by the levels given.")
+        _ = self.times_each_row
+
+    @property
+    def times_each_row(self) -> float:
+        """How often every row of a profile is observed in a unit."""
+        if self.replicates == (1.0, np.inf):
+            return 1.0
+        low, high = self.replicate_bounds
+        if low != high:
+            raise SpecificationError(
+                f"with profiles, replicates is how often each row is observed, one number; got {self.replicates!r}."
+            )
+        return low
 
     @cached_property
     def replicate_bounds(self) -> Bounds:
@@ -620,8 +810,15 @@ class DesignSpace:
     def region(self) -> Region:
         """The space's covariate rows: a type per combination of chosen unit-level values, an atom per candidate."""
         points = self.candidates.points
-        types, type_of_atom = _distinct(points, [c for c in names_of(points) if c in self.levels])
-        return _region(points, type_of_atom, types, self.observed, self.observed_levels)
+        types, type_of_atom = distinct(points, [c for c in names_of(points) if c in self.levels])
+        return region_of(points, type_of_atom, types, self.observed, self.observed_levels)
+
+    @cached_property
+    def reference(self) -> pd.DataFrame:
+        """Covariate rows that levels and data-dependent terms refer to: all, or those of a continuous region's grid."""
+        if not isinstance(self.candidates, CandidateRegion):
+            return self.region.frame
+        return replace(self, candidates=Candidates(self.candidates.reference)).region.frame
 
     @property
     def observed_levels(self) -> dict[str, str]:
@@ -629,7 +826,7 @@ class DesignSpace:
         return {c: f for c, f in self.levels.items() if self.observed is not None and c in self.observed.points}
 
 
-def _region(
+def region_of(
     points: pd.DataFrame, type_of_atom: Index, types: pd.DataFrame, observed: Measure | None, levels: Mapping[str, str]
 ) -> Region:
     """Every chosen point at every observed value; a block per type and unit-level observed value."""
@@ -658,7 +855,7 @@ def _bounds(given: Bounds | float, what: str) -> Bounds:
     return low, high
 
 
-def _distinct(points: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, Index]:
+def distinct(points: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, Index]:
     """Distinct rows of some columns in order of appearance, and which of them each row is."""
     if not columns:
         return grid_frame({}), np.zeros(len(points), dtype=np.intp)
@@ -669,6 +866,6 @@ def _distinct(points: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, I
 
 def _unit_law(observed: Measure, unit_level: list[str]) -> tuple[Index, Array, Array]:
     """Which unit-level value each row has, the shares of those values, and each row's share within its value."""
-    _, value = _distinct(observed.points, unit_level)
+    _, value = distinct(observed.points, unit_level)
     prob = summed(value, observed.weights, int(value.max()) + 1)
     return value, prob, observed.weights / prob[value]

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import block_diag
 
 from optdesign import formula as formulas
-from optdesign.errors import ConvergenceError, NotEstimableError, SpecificationError, listed, nearest
+from optdesign.covariance import covariance
+from optdesign.designs import Design
+from optdesign.errors import ConvergenceError, NotEstimableError, SpecificationError, is_number, listed, nearest
+from optdesign.layouts import Nested
+from optdesign.linalg import vech_pairs
 from optdesign.measures import checked_points
 from optdesign.models import MixedModel, NominalValues
 
@@ -54,8 +59,8 @@ class Fit:
         Levels of each grouping factor among them.
     notes : tuple of str
         What a reader should know: rows left out, a variance estimated as zero, a step that was not the usual one.
-    data : DataFrame
-        Covariate columns of the rows used.
+    rows : DataFrame
+        Covariate and grouping columns of the rows used.
     """
 
     model: MixedModel
@@ -68,7 +73,12 @@ class Fit:
     observations: int
     units: Mapping[str, int]
     notes: tuple[str, ...]
-    data: pd.DataFrame
+    rows: pd.DataFrame
+
+    @property
+    def data(self) -> pd.DataFrame:
+        """Covariate columns of the rows used."""
+        return self.rows[sorted(self.model.covariates)]
 
     @property
     def standard_errors(self) -> Array:
@@ -79,6 +89,87 @@ class Fit:
         """The estimates, as nominal values whose levels and bases are those of the data."""
         beta = dict(zip(self.names, self.beta.tolist(), strict=True))
         return NominalValues(beta, dict(self.random_covariance), self.dispersion, reference=self.data)
+
+    def scenarios(self, number: int, seed: int = 0) -> list[tuple[float, NominalValues]]:
+        """Nominal values drawn from the sampling law of the estimates, equally weighted: for `Bayesian` and `Maximin`.
+
+        Fixed effects are normal with `covariance_matrix`. Independently of them, the covariance of the random effects
+        is normal on the log-Cholesky scale (log L_ii and L_ij, with Σ = LLᵀ), and the dispersion of a Gaussian on the
+        log scale, with the asymptotic covariance of maximum likelihood for the pilot's own units: exact for a
+        Gaussian, two-term otherwise. These laws are wide, and lean on asymptotics, where the pilot has few units.
+
+        Parameters
+        ----------
+        number : int
+            Of scenarios; at least 1.
+        seed : int
+
+        Returns
+        -------
+        list of (weight, NominalValues)
+
+        Raises
+        ------
+        SpecificationError
+            For several grouping factors, or a fit on the boundary, whose estimates have no normal law.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> data = pd.DataFrame({"y": [1.0, 3.0, 5.0, 7.0, 2.0, 0.0], "unit": ["a", "a", "b", "b", "c", "c"]})
+        >>> pilot = fit(MixedModel("y ~ 1 + (1 | unit)"), data)
+        >>> [weight for weight, _ in pilot.scenarios(4, seed=1)]
+        [0.25, 0.25, 0.25, 0.25]
+        """
+        if not (is_number(number) and number >= 1 and number % 1 == 0):
+            raise SpecificationError(f"number of scenarios must be a whole number of at least 1; got {number!r}.")
+        self._require_law()
+        rng = np.random.default_rng(seed)
+        beta = rng.multivariate_normal(self.beta, self.covariance_matrix, int(number), method="eigh")
+        components = self._drawn_components(rng, int(number))
+        return [
+            (1.0 / number, NominalValues(dict(zip(self.names, b.tolist(), strict=True)), *each, reference=self.data))
+            for b, each in zip(beta, components, strict=True)
+        ]
+
+    def _require_law(self) -> None:
+        """Estimates must be in the interior of their range, with a covariance, and of one grouping factor."""
+        if len(self.model.factors) > 1:
+            raise SpecificationError(
+                f"scenarios are drawn for one grouping factor or none; the model has {listed(self.model.factors)}. "
+                "State scenarios of your own."
+            )
+        if not np.isfinite(self.covariance_matrix).all():
+            raise SpecificationError("the fit has no covariance matrix to draw from. State scenarios of your own.")
+        for factor, matrix in self.random_covariance.items():
+            if np.linalg.eigvalsh(matrix).min() <= NEGLIGIBLE**2 * max(self.dispersion, np.trace(matrix)):
+                raise SpecificationError(
+                    f"the pilot estimates a singular covariance of '{factor}', {_rounded(matrix)}: at a variance of "
+                    "zero, or a correlation of one, estimates have no normal law to draw from. State scenarios of "
+                    "your own."
+                )
+
+    def _drawn_components(self, rng: np.random.Generator, number: int) -> list[tuple[dict[str, Array], float]]:
+        """Covariance matrices and dispersions."""
+        layout = Nested(*self.model.factors) if self.model.factors else None
+        design = Design.from_frame(self.rows, layout, self.model.covariates)
+        order = "exact" if self.model.is_gaussian else "two-term"
+        matrix = covariance(self.model, self.nominal_values(), design, order, parameters="all").matrix
+        matrix = matrix[len(self.names) :, len(self.names) :]
+        roots = {factor: np.array(np.linalg.cholesky(S), float) for factor, S in self.random_covariance.items()}
+        slopes = [_cholesky_slopes(root) for root in roots.values()]
+        has_dispersion = self.model.distribution.has_dispersion
+        inverse = np.linalg.inv(block_diag(*slopes, *([self.dispersion] if has_dispersion else [])))
+        if not len(inverse):
+            return [({}, self.dispersion)] * number
+        steps = rng.multivariate_normal(np.zeros(len(inverse)), inverse @ matrix @ inverse.T, number, method="eigh")
+        return [
+            (
+                {factor: _moved(root, step[: len(step) - has_dispersion]) for factor, root in roots.items()},
+                self.dispersion * float(np.exp(step[-1])) if has_dispersion else self.dispersion,
+            )
+            for step in steps
+        ]
 
     def to_frame(self) -> pd.DataFrame:
         """One row per coefficient: estimate and standard error."""
@@ -190,8 +281,7 @@ def _used_rows(model: MixedModel, data: pd.DataFrame) -> tuple[pd.DataFrame, tup
         raise SpecificationError(
             f"data must be a pandas DataFrame, one row per observation; got {type(data).__name__}."
         )
-    grouping = {column for factor in model.factors for column in factor.split(":")}
-    used = sorted(_response_columns(model) | model.covariates | grouping)
+    used = sorted(_response_columns(model) | model.covariates | _grouping_columns(model))
     for name in used:
         if name not in data:
             raise SpecificationError(
@@ -209,6 +299,11 @@ def _used_rows(model: MixedModel, data: pd.DataFrame) -> tuple[pd.DataFrame, tup
         frame[name] = frame[name].cat.remove_unused_categories()
     lost = len(data) - len(frame)
     return frame, (f"{lost} of {len(data)} rows of the pilot left out for missing values.",) if lost else ()
+
+
+def _grouping_columns(model: MixedModel) -> frozenset[str]:
+    """Columns that name units."""
+    return frozenset(column for factor in model.factors for column in factor.split(":"))
 
 
 def _response_columns(model: MixedModel) -> frozenset[str]:
@@ -391,8 +486,27 @@ def _collected(model: MixedModel, frame: pd.DataFrame, notes: tuple[str, ...], c
         len(frame),
         MappingProxyType(call.units),
         notes + _fit_notes(model, call, result, matrices),
-        frame[sorted(model.covariates)],
+        frame[sorted(model.covariates | _grouping_columns(model))],
     )
+
+
+def _cholesky_slopes(root: Array) -> Array:
+    """∂ vech LLᵀ/∂θ, with θ the log of the diagonal of L and its other entries, in the order of vech."""
+    pairs = vech_pairs(len(root))
+    columns = []
+    for row, column in zip(*pairs, strict=True):
+        change = np.zeros_like(root)
+        change[row, column] = root[row, column] if row == column else 1.0
+        columns.append((change @ root.T + root @ change.T)[pairs])
+    return np.array(columns).T
+
+
+def _moved(root: Array, step: Array) -> Array:
+    """LLᵀ after a step in θ."""
+    row, column = vech_pairs(len(root))
+    moved = root.copy()
+    moved[row, column] = np.where(row == column, root[row, column] * np.exp(step), root[row, column] + step)
+    return moved @ moved.T
 
 
 def _dispersion_and_covariance(model: MixedModel, result: Any, rows: int) -> tuple[float, Array]:

@@ -264,6 +264,61 @@ def _tail_power(test: WaldTest, shift: float, df: float) -> float:
     return float({"greater": tails[0], "less": tails[1], "two-sided": sum(tails)}[test.alternative])
 
 
+def variance_needed(model: MixedModel, nominal: NominalValues, design: Design, test: WaldTest, power: float) -> float:
+    """Largest variance of the coefficient's estimate at which a test has the power wanted.
+
+    (β − β₀)²/δ², with δ the noncentrality that gives the power at the degrees of freedom that the design leaves; zero
+    where it leaves none.
+
+    Parameters
+    ----------
+    model : MixedModel
+    nominal : NominalValues
+    design : Design
+        Gives the degrees of freedom, unless the test states them.
+    test : WaldTest
+    power : float
+        Between the level of the test and 1.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    SpecificationError
+        For a power out of range, or an effect of zero or opposite to the alternative.
+
+    Examples
+    --------
+    An effect of 1 needs the standard error 1/(1.96 + 0.84) for power 0.8:
+
+    >>> model, guess = MixedModel("y ~ 1"), NominalValues([1.0])
+    >>> round(variance_needed(model, guess, Design(None, replicates=9), WaldTest("Intercept", df=math.inf), 0.8), 5)
+    0.12741
+    """
+    _check_between("power", power, test.alpha)
+    plan = _Plan(model, nominal, design, test, "leading")
+    _check_direction(plan)
+    df = plan.df.left if test.df == "auto" else float(test.df)
+    return (plan.effect / _noncentrality(test, power, df)) ** 2 if df > 0 else 0.0
+
+
+def _noncentrality(test: WaldTest, power: float, df: float) -> float:
+    """Size of the noncentrality at which the test has the power wanted."""
+    from scipy.optimize import brentq
+
+    sign = -1.0 if test.alternative == "less" else 1.0
+
+    def excess(size: float) -> float:
+        return _tail_power(test, sign * size, df) - power
+
+    high = 1.0
+    while excess(high) < 0:
+        high *= 2.0
+    return float(brentq(excess, 0.0, high, xtol=1e-12, rtol=1e-14))
+
+
 def _normal_tails(level: float, shift: float) -> tuple[float, float]:
     """Probability of the upper and of the lower tail; by functions that load much faster than `scipy.stats`."""
     from scipy.special import ndtr, ndtri

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.costs import holds
+from optdesign.errors import SpecificationError, is_number, listed, nearest
 from optdesign.linalg import summed
 from optdesign.quadrature import law_rule
 
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[np.float64]
+
+#: Points of the grid over a continuous region, about, and the most in any one direction.
+GRID, FINEST = 2000, 101
+#: Share of an interval within which two places are the same.
+SAME_PLACE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +132,11 @@ class Candidates:
     Attributes
     ----------
     points : DataFrame
-        One row per candidate point, no two equal.
+        One row per candidate point, no two equal; for schedules a row per observation.
     notes : tuple of str
         What was tidied on the way in (equal points merged).
+    by : str, optional
+        For fixed within-unit schedules, see `profiles`: the column that says which schedule a row belongs to.
 
     Examples
     --------
@@ -137,6 +146,7 @@ class Candidates:
 
     points: pd.DataFrame
     notes: tuple[str, ...] = ()
+    by: str | None = None
 
     @classmethod
     def grid(cls, **values: Iterable[Any]) -> Candidates:
@@ -160,8 +170,160 @@ class Candidates:
         notes = (f"{merged} duplicate candidate point{'s' * (merged > 1)} merged.",) if merged else ()
         return cls(points.iloc[np.sort(first)].reset_index(drop=True), notes)
 
+    @classmethod
+    def profiles(cls, frame: pd.DataFrame, by: str) -> Candidates:
+        """Fixed within-unit schedules, of which only the numbers of units are chosen.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            One row per observation of a unit, in order; equal rows are so many observations at one point.
+        by : str
+            Column whose values tell the schedules apart, such as the sequence of a stepped-wedge trial.
+
+        Raises
+        ------
+        SpecificationError
+            For a column that is not there, an empty frame, or values that are missing or not finite.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> early_and_late = pd.DataFrame({"sequence": [1, 1, 2, 2], "period": [1, 2, 1, 2], "treat": [0, 1, 0, 0]})
+        >>> Candidates.profiles(early_and_late, by="sequence")
+        2 profiles by 'sequence', of 4 observations in all
+        """
+        if by not in frame:
+            raise SpecificationError(
+                f"by='{by}' is not a column of the profiles: {listed(frame.columns)}.{nearest(by, frame.columns)}"
+            )
+        if len(frame) == 0:
+            raise SpecificationError("profiles need at least one row; the frame is empty.")
+        return cls(checked_points(frame, "profiles"), by=by)
+
+    @staticmethod
+    def region(**values: tuple[float, float] | Iterable[Any]) -> CandidateRegion:
+        """A continuous region: a pair ``(lowest, highest)`` is an interval, a list has the values that may be used.
+
+        Raises
+        ------
+        SpecificationError
+            Where no covariate has an interval, or one is empty.
+
+        Examples
+        --------
+        >>> Candidates.region(x=(-1, 1), arm=["a", "b"])
+        CandidateRegion(x from -1 to 1, arm in ['a', 'b']; a grid of 202 points to start from)
+        """
+        pairs = {name: _interval(name, given) for name, given in values.items() if isinstance(given, tuple)}
+        if not pairs:
+            raise SpecificationError(
+                "a region needs an interval for at least one covariate, such as x=(-1, 1); use Candidates.grid for "
+                "lists of values."
+            )
+        size = max(5, min(FINEST, 2 * int(GRID ** (1 / len(pairs)) / 2) + 1))
+        lines = {name: np.linspace(*pair, size) for name, pair in pairs.items()}
+        points = Candidates.grid(**{**values, **lines}).points
+        return CandidateRegion(points, intervals=MappingProxyType(pairs), reference=points, lattice=points)
+
+    def where(self, condition: str) -> Candidates:
+        """The points at which a condition holds: forbidden combinations are left out.
+
+        Parameters
+        ----------
+        condition : str
+            Expression in the columns, such as ``"not (dose > 5 and age > 70)"``.
+
+        Raises
+        ------
+        SpecificationError
+            Where the condition cannot be read, is no statement, or holds nowhere; for schedules and regions.
+
+        Examples
+        --------
+        >>> len(Candidates.grid(dose=[0, 5, 10], age=[60, 80]).where("dose < 10 or age < 70").points)
+        5
+        """
+        if type(self) is not Candidates or self.by is not None:
+            raise SpecificationError(
+                "candidates: where picks single points, of a grid or a frame; leave rows of schedules out of their "
+                "frame, and bound a region by its intervals."
+            )
+        kept = holds(condition, self.points, "candidates").astype(bool)
+        if not kept.any():
+            raise SpecificationError(f"candidates: '{condition}' holds at none of the {len(kept)} points.")
+        return replace(self, points=self.points[kept].reset_index(drop=True))
+
     def __repr__(self) -> str:
+        if self.by is not None:
+            number = self.points[self.by].nunique()
+            return f"{number} profiles by '{self.by}', of {len(self.points)} observations in all"
         return f"Candidates of {len(self.points)} points\n{self.points.to_string(max_rows=12)}"
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateRegion(Candidates):
+    """A continuous region, with the points of it that are looked at.
+
+    Attributes
+    ----------
+    intervals : mapping from covariate to (lowest, highest)
+        Numeric covariates that may take any value between; all others take the values of the grid.
+    reference : DataFrame
+        An even grid over the region, its ends included: 101 values of one covariate, 45 of each of two, 13 of each of
+        three, 7 of four, and 5 of each of more. Levels and data-dependent terms of a formula refer to it.
+    lattice : DataFrame
+        The part of it that is always looked at: all, or fewer values of unit-level covariates.
+    """
+
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    reference: pd.DataFrame = field(kw_only=True)
+    lattice: pd.DataFrame = field(kw_only=True)
+
+    def with_points(self, points: pd.DataFrame) -> CandidateRegion:
+        """The same region, other points of it looked at."""
+        return replace(self, points=points)
+
+    def spacing(self, columns: Sequence[str]) -> Array:
+        """Distance of neighbours in the grid, as a share of each interval, shape (columns,)."""
+        return np.array([1.0 / (self.lattice[c].nunique() - 1) for c in columns])
+
+    def coarser(self, columns: Sequence[str], most: int) -> CandidateRegion:
+        """The same region, the grid with every k-th value of some intervals: at most `most` combinations of them."""
+        steps = round(1.0 / self.spacing(list(self.intervals))[0])
+        divisors = [k for k in range(1, steps + 1) if steps % k == 0]
+        fit = (k for k in divisors if (steps // k + 1) ** len(columns) <= most)
+        number = np.rint(self.places(self.reference, columns) * steps)
+        lattice = self.reference[(number % next(fit, steps) == 0).all(axis=1)].reset_index(drop=True)
+        return replace(self, points=lattice, lattice=lattice)
+
+    def places(self, points: pd.DataFrame, columns: Sequence[str]) -> Array:
+        """Where points lie in some of the intervals, from 0 to 1, shape (rows, columns)."""
+        low, high = np.array([self.intervals[c] for c in columns]).reshape(-1, 2).T
+        return np.asarray((points[list(columns)].to_numpy(dtype=float) - low) / (high - low))
+
+    def moved(self, points: pd.DataFrame, columns: Sequence[str], places: Array) -> pd.DataFrame:
+        """Points at other places in some of the intervals; places of the grid, and its ends, are met exactly."""
+        steps = 1.0 / self.spacing(columns)
+        on_grid = np.rint(places * steps) / steps
+        places = np.where(np.abs(places - on_grid) < SAME_PLACE, on_grid, places)
+        low, high = np.array([self.intervals[c] for c in columns]).reshape(-1, 2).T
+        values = (1.0 - places) * low + places * high
+        return points.assign(**dict(zip(columns, values.T, strict=True)))
+
+    def __repr__(self) -> str:
+        lists = {c: sorted(set(self.lattice[c]), key=str) for c in self.lattice if c not in self.intervals}
+        parts = [f"{name} from {low:g} to {high:g}" for name, (low, high) in self.intervals.items()]
+        parts += [f"{name} in {values}" for name, values in lists.items()]
+        return f"CandidateRegion({', '.join(parts)}; a grid of {len(self.lattice)} points to start from)"
+
+
+def _interval(name: str, given: tuple[Any, ...]) -> tuple[float, float]:
+    if len(given) != 2 or not all(map(is_number, given)) or not given[0] < given[1]:
+        raise SpecificationError(
+            f"'{name}' needs an interval (lowest, highest) with lowest < highest, or a list of values; got {given!r}."
+        )
+    return float(given[0]), float(given[1])
 
 
 def names_of(frame: pd.DataFrame) -> list[str]:

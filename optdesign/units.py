@@ -68,11 +68,15 @@ class LabelledPoints:
 
 @dataclass(frozen=True, eq=False)
 class NestedGroup:
-    """Outermost units of one group: how many units of each factor they hold, and the law of all their covariates."""
+    """Outermost units of one group: how many units of each factor they hold, and the law of all their covariates.
+
+    `shares` are the shares of each inner factor's units that the law's points stand for.
+    """
 
     law: Measure
     counts: Mapping[str, float]
     observations: float
+    shares: Mapping[str, Array]
 
 
 def kinds(columns: Sequence[Index | pd.Series], rows: int) -> tuple[Index, int]:
@@ -99,10 +103,42 @@ def nested_points(
         own = [c for c in names_of(frame) if levels.get(c) in factors[: depth + 1]]
         level, number = kinds([group, *(frame[c] for c in own)], len(frame))
         units = np.array([float(g.counts[factor]) for g in groups])
-        labels[factor] = Labels(level, summed(level, share * units[group], number))
+        own_share = np.concatenate([g.shares.get(factor, g.law.weights) for g in groups])
+        labels[factor] = Labels(level, summed(level, own_share * units[group], number))
     observations = share * np.array([g.observations for g in groups])[group]
     chosen, _ = kinds([group, *(frame[c] for c in names_of(frame) if c not in drawn)], len(frame))
     return LabelledPoints(frame, observations, MappingProxyType(labels), chosen)
+
+
+def with_cells(points: LabelledPoints, factors: Iterable[str]) -> LabelledPoints:
+    """The points with the units of factors such as ``"cluster:period"`` added.
+
+    They are the parts of the innermost unit, a cluster, in which a covariate that is set, the period, has one value.
+
+    Raises
+    ------
+    SpecificationError
+        For a covariate that is drawn, and for parts that do not lie within those of the factor before.
+    """
+    labels = dict(points.labels)
+    plain = [factor for factor in labels if ":" not in factor]
+    for factor in factors:
+        first, *columns = factor.split(":")
+        if factor in labels or not plain or first != plain[-1] or not set(columns) <= set(points.frame):
+            continue
+        above = labels[list(labels)[-1]]
+        level, number = kinds([labels[first].level, *(points.frame[c] for c in columns)], len(points.frame))
+        set_rows = [labels[first].level, points.chosen]
+        drawn = kinds([*set_rows, level], len(level))[1] > kinds(set_rows, len(level))[1]
+        if drawn or kinds([level, above.level], len(level))[1] > number:
+            raise SpecificationError(
+                f"the units of '{factor}' must be parts of those of '{list(labels)[-1]}', by covariates that are set, "
+                "not drawn."
+            )
+        count = np.zeros(number)
+        count[level] = labels[first].count[labels[first].level]
+        labels[factor] = Labels(level, count)
+    return LabelledPoints(points.frame, points.observations, MappingProxyType(labels), points.chosen)
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,7 +94,12 @@ def _shared_directions(rows: LabelledRows) -> int:
 
 
 def averaged_components(rows: LabelledRows, nodes: int) -> Array:
-    """Information on vech Σ of one factor, averaged over its random effects: Σ_units ½ Dᵀ E{T(u)⊗T(u)} D.
+    """Information on vech Σ of one factor, averaged over its random effects, from all units."""
+    return np.asarray(averaged_component_information(rows, nodes).sum(axis=0))
+
+
+def averaged_component_information(rows: LabelledRows, nodes: int) -> Array:
+    """Information on vech Σ of one factor from the units of each kind, Σ_units ½ Dᵀ E{T(u)⊗T(u)} D, (kinds, v, v).
 
     T(u) = A(I + ΣA)⁻¹ is ZᵀV⁻¹Z of the working Gaussian model of a unit, A its ϕ⁻¹ Σ w(u) zzᵀ. Exact for a Gaussian of
     known σ²; otherwise of leading order only, for it neglects that A depends on u. [D] Relative to the exact variance,
@@ -111,11 +116,11 @@ def averaged_components(rows: LabelledRows, nodes: int) -> Array:
     (side,) = sides_of(rows, nodes)
     spread = duplication(len(term.sigma))
     weight = rows.weight(rows.eta + side.nodes @ term.Z.T) * rows.observations
-    total = np.zeros((spread.shape[1],) * 2)
+    total = np.zeros((len(term.count), spread.shape[1], spread.shape[1]))
     for kind, count in enumerate(term.count):
         at = term.level == kind
         for probability, each in zip(side.node_weight, weight[:, at], strict=True):
             own = term.Z[at].T @ (each[:, None] * term.Z[at]) / count
             inner = own @ np.linalg.inv(np.eye(len(own)) + term.sigma @ own)
-            total += 0.5 * count * probability * spread.T @ np.kron(inner, inner) @ spread
+            total[kind] += 0.5 * count * probability * spread.T @ np.kron(inner, inner) @ spread
     return symmetric(total)

@@ -29,6 +29,8 @@ Array = npt.NDArray[np.float64]
 #: of the normal equations must not be 0/0; products with the weights of the outermost nodes stay above the smallest
 #: number.
 LEAST = 1e-150
+#: Weights worked out at once: more would need several times the memory that they take in the end.
+MOST_AT_ONCE = 10**7
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +129,10 @@ def _encoded(model: MixedModel, nominal: NominalValues, region: Region, nodes: i
     root = psd_root(sigma)
     points, node_weight = normal_rule(root.shape[1], nodes if root.shape[1] else 1)
     beta = nominal.beta_vector(encoding)
-    eta = X @ beta + points @ (Z @ root).T
-    weight = checked_weights(model.weight(eta, region.frame) / nominal.dispersion, region.frame)
+    weight, effects, centre = np.empty((len(points), len(X))), (Z @ root).T, X @ beta
+    for some in np.array_split(np.arange(len(points)), max(1, weight.size // MOST_AT_ONCE)):
+        each = model.weight(centre + points[some] @ effects, region.frame)
+        weight[some] = checked_weights(each / nominal.dispersion, region.frame)
     factor = model.factors[0] if model.factors else None
     return EncodedRows(
         encoding.fixed_names,
@@ -160,11 +164,18 @@ def _columns(
 def fixed_columns(model: MixedModel, nominal: NominalValues, frame: pd.DataFrame) -> tuple[formulas.Encoding, Array]:
     """The model's encoding, learnt from the reference data or from `frame` itself, and its columns there, (rows, p)."""
     model.check_dispersion(nominal)
-    encoding = formulas.learn(model.parsed, frame if nominal.reference is None else nominal.reference)
+    encoding = formulas.learn(model.parsed, frame) if nominal.reference is None else _learnt(model, nominal)
     X = encoding.fixed_columns(frame)
     if X.shape[1] == 0:
         raise SpecificationError(f"'{model.formula}' has no fixed effects: there is nothing to plan for. Add a term.")
     return encoding, X
+
+
+@lru_cache(maxsize=64)
+def _learnt(model: MixedModel, nominal: NominalValues) -> formulas.Encoding:
+    """The model's encoding by the reference data of its nominal values."""
+    assert nominal.reference is not None  # else there is nothing to learn from
+    return formulas.learn(model.parsed, nominal.reference)
 
 
 def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:

@@ -67,13 +67,19 @@ def exact_covariance(
     """
     check_interior(rows)
     units = _units(rows)
-    information, error, notes = _information(model, nominal, units, seed)
+    each, error, notes = _information(model, nominal, units, seed)
     (term,) = rows.terms
     names = (*rows.names, *term.component_names)
     estimate = np.concatenate([rows.beta, term.components])
-    whole = from_information(information, {}, "exact", names, rows.aliases, estimate, notes)
+    whole = from_information(each.sum(axis=0), {}, "exact", names, rows.aliases, estimate, notes)
     whole = replace(whole, monte_carlo_error=error)
     return whole if parameters == "all" else _head(whole, len(rows.names))
+
+
+def information_by_kind(model: MixedModel, nominal: NominalValues, rows: LabelledRows, seed: int) -> Array:
+    """Information on (β, vech Σ) from the units of each kind on their own, shape (kinds, p + v, p + v)."""
+    check_interior(rows)
+    return _information(model, nominal, _units(rows), seed)[0]
 
 
 def affordable(rows: LabelledRows) -> bool:
@@ -128,11 +134,11 @@ def _units(rows: LabelledRows) -> list[Unit]:
 def _information(
     model: MixedModel, nominal: NominalValues, units: list[Unit], seed: int
 ) -> tuple[Array, Array | None, tuple[str, ...]]:
-    """Information of all units, the relative error of each variance where it is sampled, and notes."""
+    """Information of the units of each kind, relative error of each variance where it is sampled, and notes."""
     totals = [_all_totals(model, unit) for unit in units]
     if all(t is not None for t in totals) and sum(len(t) for t in totals if t is not None) <= MOST_OUTCOMES:
         each = [_enumerated(model, unit, t) for unit, t in zip(units, totals, strict=True) if t is not None]
-        return np.asarray(sum(each)), None, ()
+        return np.array(each), None, ()
     return _sampled(model, nominal, units, np.random.default_rng(seed))
 
 
@@ -204,16 +210,16 @@ def _sampled(
 
 
 def _mean_information(units: list[Unit], scores: list[list[Array]]) -> tuple[Array, Array]:
-    """Σ count × mean outer product, and the relative error of each variance by the delta method, nan if infinite."""
+    """Count × mean outer product of each kind, and the relative error of each variance, nan where that is infinite."""
     joined = [np.concatenate(drawn) for drawn in scores]
-    information = sum(u.count * s.T @ s / len(s) for u, s in zip(units, joined, strict=True))
-    covariance, _ = inverse_information(np.asarray(information))
+    information = np.array([u.count * s.T @ s / len(s) for u, s in zip(units, joined, strict=True)])
+    covariance, _ = inverse_information(information.sum(axis=0))
     finite = np.nan_to_num(covariance, posinf=0.0)
     spread = np.zeros(len(covariance))
     for unit, score in zip(units, joined, strict=True):
         moved = (score @ finite) ** 2
         spread += unit.count**2 * moved.var(axis=0) / len(score)
-    return np.asarray(information), relative_error(np.sqrt(spread), covariance)
+    return information, relative_error(np.sqrt(spread), covariance)
 
 
 def _drawn_totals(

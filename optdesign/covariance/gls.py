@@ -142,7 +142,7 @@ def component_covariance(rows: LabelledRows, order: str, reml: bool) -> Asymptot
         For more than 3,000 random effects, or a number of units that is not whole.
     """
     _check_listed(rows)
-    matrix = _component_information(rows, reml)
+    matrix = component_information(rows, reml)
     names = [name for term in rows.terms for name in term.component_names]
     estimate = np.concatenate([*(term.components for term in rows.terms), [rows.residual_variance]])
     return from_information(matrix, {}, order, (*names, "dispersion"), {}, estimate)
@@ -162,7 +162,7 @@ def _check_listed(rows: LabelledRows) -> None:
             )
 
 
-def _component_information(rows: LabelledRows, reml: bool) -> Array:
+def component_information(rows: LabelledRows, reml: bool = False) -> Array:
     """½ tr(V⁻¹V̇_iV⁻¹V̇_j) over vech Σ of every term and σ², or with P for V⁻¹.
 
     With A = ZᵀZ/σ² and H = (I + GA)⁻¹, V⁻¹Z = ZH/σ², so that ZᵀV⁻¹Z = AH, ZᵀV⁻²Z = HᵀAH/σ² and, for N observations

@@ -16,7 +16,7 @@ from optdesign.families import Link
 from optdesign.formula import Encoding
 from optdesign.linalg import psd_root, vech_pairs
 from optdesign.models import MixedModel, NominalValues
-from optdesign.units import LabelledPoints
+from optdesign.units import LabelledPoints, Labels, kinds, with_cells
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -119,6 +119,7 @@ class LabelledRows:
 def labelled_rows(model: MixedModel, nominal: NominalValues, points: LabelledPoints) -> LabelledRows:
     """Rows of labelled points under a model at its nominal values."""
     encoding, X = fixed_columns(model, nominal, points.frame)
+    points = with_cells(points, model.factors)
     for factor in model.factors:
         if factor not in points.labels:
             raise SpecificationError(
@@ -147,6 +148,29 @@ def _term(encoding: Encoding, nominal: NominalValues, points: LabelledPoints, fa
     labels, names = points.labels[factor], encoding.random_names(factor)
     Z = encoding.random_columns(factor, points.frame)
     return RandomTerm(factor, names, labels.level, labels.count, Z, nominal.matrix(factor, names))
+
+
+def rows_of_kind(rows: LabelledRows, outer: Labels, kind: int) -> LabelledRows:
+    """One unit of a kind of the outermost factor on its own, with the units within it; for constant weights."""
+    at = np.flatnonzero(outer.level == kind)
+    weight = rows.weight(rows.eta)[at]
+    terms = []
+    for term in rows.terms:
+        level, number = kinds([term.level[at]], len(at))
+        count = np.zeros(number)
+        count[level] = term.count[term.level[at]] / outer.count[kind]
+        terms.append(replace(term, level=level, count=count, Z=term.Z[at]))
+    return replace(
+        rows,
+        X=rows.X[at],
+        observations=rows.observations[at] / outer.count[kind],
+        eta=rows.eta[at],
+        terms=tuple(terms),
+        weight=lambda eta: np.broadcast_to(weight, eta.shape),
+        chosen=rows.chosen[at],
+        offset=None,
+        trials=None,
+    )
 
 
 def without_cells(rows: LabelledRows) -> LabelledRows:

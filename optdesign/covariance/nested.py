@@ -105,6 +105,9 @@ class Moments:
     observations: Array
 
 
+#: Rows worked on at once where sensitivities of all atoms are taken: few enough to stay in the processor's cache.
+CHUNK = 2048
+
 Rule = Callable[[Moments, Blocks], Solution]
 #: Smallest eigenvalue of a node's H_zz, scaled to a unit diagonal, that leaves the normal equations enough digits.
 WELL_CONDITIONED = 1e-5
@@ -245,15 +248,24 @@ class NestedInformation:
         ψ(x) = ϕ⁻¹ Σ_q w_q w(x,u_q) ‖Uᵀ(x − θ_qᵀz)‖², averaged over the rows of the atom.
         """
         assert isinstance(point, InformationPoint)  # a point of this function's own subset
-        rows = self.rows
-        region = rows.region
+        rows, region = self.rows, self.rows.region
         pulled = point.theta @ direction
-        direct = rows.X @ direction
-        values = np.zeros(len(rows.X))
-        for q, weight in enumerate(rows.node_weight):
-            residual = direct - np.einsum("ir,irk->ik", rows.Z, pulled[region.block, q])
-            values += weight * rows.weight[q] * np.einsum("ik,ik->i", residual, residual)
+        direct, values = rows.X @ direction, np.zeros(len(rows.X))
+        for block, own in enumerate(rows_by_block(region.block, len(region.prob))):
+            for start in range(0, len(own), CHUNK):
+                some = own[start : start + CHUNK]
+                square = np.zeros((len(some), len(rows.node_weight)))
+                for column in range(direction.shape[1]):
+                    residual = direct[some, column, None] - rows.Z[some] @ pulled[block, :, :, column].T
+                    square += residual * residual
+                values[some] = np.einsum("iq,qi->i", square * rows.node_weight, rows.weight[:, some])
         return region.atom_mean(values)
+
+
+def rows_by_block(block: Index, count: int) -> list[Index]:
+    """Rows of each block."""
+    order = np.argsort(block, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(block, minlength=count))[:-1])
 
 
 def pack(rows: EncodedRows, atoms: Index, separate: bool) -> Blocks:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from optdesign.costs import Cost
 from optdesign.covariance import check_order
 from optdesign.covariance.encoded import check_layout
 from optdesign.criteria import Criterion
-from optdesign.designs import Design, DesignSpace, Group
+from optdesign.designs import Design, DesignSpace
 from optdesign.errors import (
     AsymptoticRegimeWarning,
     ConvergenceError,
@@ -25,16 +26,21 @@ from optdesign.errors import (
     listed,
     nearest,
 )
+from optdesign.layouts import Crossed
 from optdesign.linalg import summed
-from optdesign.measures import Measure, names_of
+from optdesign.measures import CandidateRegion, names_of
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import interior
 from optdesign.optimize.certificate import Certificate, certify
+from optdesign.optimize.choices import NestedChoice, one_factor
+from optdesign.optimize.crossed import optimize_crossed
 from optdesign.optimize.problem import Problem, make_problem
+from optdesign.optimize.region import optimum
 from optdesign.optimize.result import Alternative, ExactDesign, OptimalDesign, Status
-from optdesign.optimize.rounding import Rounding, alternatives, round_design
+from optdesign.optimize.rounding import Rounding, alternatives
 from optdesign.optimize.scenarios import with_references
 from optdesign.optimize.scoring import efficiency_at, loss_at, reported
+from optdesign.optimize.whole_units import round_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +49,8 @@ __all__ = ["Alternative", "Certificate", "ExactDesign", "OptimalDesign", "Status
 
 Array = npt.NDArray[np.float64]
 Progress = Callable[[int, float], None]
-Algorithm = Callable[[Problem, Progress | None], interior.Iterate]
+Solved = tuple[Problem, interior.Iterate]
+Algorithm = Callable[[Problem, Progress | None], Solved]
 
 #: Masses below this share of what the budget buys are dropped from the continuous optimum.
 NEGLIGIBLE = 1e-7
@@ -69,7 +76,9 @@ def optimize(
 
     Minimises the criterion jointly over the number of units of each type and the total observations at every
     candidate point. The problem is convex (Cov⁻¹ is Loewner-concave in both), so the optimum is global and the
-    certificate bounds what any other admissible design could gain.
+    certificate bounds what any other admissible design could gain. Over a continuous region of candidates, points are
+    added where the sensitivity peaks until the certificate holds on the region (see `Certificate`). For a crossed
+    layout see `optdesign.optimize.crossed.optimize_crossed`.
 
     Parameters
     ----------
@@ -128,15 +137,31 @@ def optimize(
     >>> round(best.design.groups[0].replicates, 3), best.certificate.efficiency_bound >= 0.999999
     (14.142, True)
     """
+    _check_covariates(model, space)
+    if isinstance(space.layout, Crossed):
+        _check_crossed_extras(limits, already, method)
+        return optimize_crossed(model, nominal, space, criterion, cost, budget, order, progress)
     check_order(model, order)
     _check_scope(model, space, order)
-    _check_covariates(model, space)
     already = (
         already
         if already is None or isinstance(already, Design)
         else Design.from_frame(already, space.layout, model.covariates)
     )
-    nominal = nominal.referring_to(space.region.frame)
+    asked = partial(
+        optimize,
+        model=model,
+        nominal=nominal,
+        space=space,
+        criterion=criterion,
+        cost=cost,
+        budget=budget,
+        order=order,
+        limits=limits,
+        already=already,
+        method=method,
+    )
+    nominal = nominal.referring_to(space.reference)
     build = partial(
         make_problem,
         model,
@@ -150,7 +175,7 @@ def optimize(
     )
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
         problem, notes = _problem(build, space)
-        iterate = _solved(_algorithm(method), problem, progress)
+        problem, iterate = _solved(_algorithm(method, space), problem, progress)
         z, design = _tidied(problem, iterate.z)
         certificate = certify(problem, replace(iterate, z=z), problem.loss(design))
     notes += (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
@@ -169,9 +194,18 @@ def optimize(
         float(budget),
         problem,
         partial(_exact, build, problem, nominal, z, space.common_replicates, certificate),
+        asked,
     )
     _require_converged(best)
     return best
+
+
+def _check_crossed_extras(limits: object, already: object, method: str) -> None:
+    if limits or already is not None or method != "interior-point":
+        raise SpecificationError(
+            "limits=, already= and method= are for designs with one grouping factor or none; a crossed design has one "
+            "budget and one method."
+        )
 
 
 def _require_converged(best: OptimalDesign) -> None:
@@ -206,17 +240,21 @@ def efficiency(
         The result of `optimize`; its order is used unless `order` is given.
     """
     problem = replace(best.problem, model=model, order=order or best.order)
-    nominal = nominal.referring_to(best.space.region.frame)
+    nominal = nominal.referring_to(best.space.reference)
     return efficiency_at(problem, best.design, nominal, design, criterion)
 
 
-def _algorithm(method: str) -> Algorithm:
+def _algorithm(method: str, space: DesignSpace) -> Algorithm:
     if method == "interior-point":
-        return interior.solve
+        return optimum
+    if method == "semidefinite" and isinstance(space.candidates, CandidateRegion):
+        raise SpecificationError(
+            "method 'semidefinite' takes candidate points, such as od.Candidates.grid(x=…), not a continuous region."
+        )
     if method == "semidefinite":
         from optdesign.optimize import semidefinite
 
-        return semidefinite.solve
+        return lambda problem, progress: (problem, semidefinite.solve(problem, progress))
     known = ("interior-point", "semidefinite")
     raise SpecificationError(f"method '{method}' is not known.{nearest(method, known)} Methods: {listed(known)}.")
 
@@ -228,54 +266,78 @@ def _problem(build: Build, space: DesignSpace) -> tuple[Problem, tuple[str, ...]
     """The problem to solve, affordable; with common replicates, at the best number of them, which a note states."""
     problem = build(replace(space, common_replicates=False))
     problem.require_affordable()
-    if not space.common_replicates or space.region.n_types == 1:
+    if not space.common_replicates or problem.n_types == 1:
         return with_references(problem), ()
-    n = _best_common_replicates(lambda space: with_references(build(space)), problem)
+    numbers = _best_common_numbers(lambda space: with_references(build(space)), problem)
+    inner = space.layout.factors[1:] if space.layout else ()
+    also = "".join(f", and {number:.6g} units of '{f}'" for f, number in zip(inner, numbers[1:], strict=True))
+    search = "a one-dimensional search" if len(numbers) == 1 else f"a search in {len(numbers)} dimensions"
     note = (
-        f"All units have n = {n:.6g} observations, found by a one-dimensional search; the certificate holds among "
+        f"All units have n = {numbers[0]:.6g} observations{also}, found by {search}; the certificate holds among "
         "designs with that n."
     )
-    return with_references(build(_with_replicates(space, n))), (note,)
+    return with_references(build(_with_numbers(space, numbers))), (note,)
 
 
-def _with_replicates(space: DesignSpace, n: float) -> DesignSpace:
-    return replace(space, replicates=float(n), common_replicates=False)
+def _with_numbers(space: DesignSpace, numbers: Sequence[float] | Array) -> DesignSpace:
+    """The space with one number of observations per innermost unit, then of units of each inner factor per unit."""
+    inner = space.layout.factors[1:] if space.layout else ()
+    counts = {**space.counts, **{f: float(n) for f, n in zip(inner, numbers[1:], strict=True)}}
+    return replace(space, replicates=float(numbers[0]), counts=counts, common_replicates=False)
 
 
-def _best_common_replicates(build: Build, problem: Problem) -> float:
-    """Search over log n around the numbers that the types would have if they could differ."""
-    from scipy.optimize import minimize_scalar
+def _best_common_numbers(build: Build, problem: Problem) -> Array:
+    """Search over the logarithms of the numbers around those that the types would have if they could differ."""
+    from scipy.optimize import minimize, minimize_scalar
 
-    types, region = problem.n_types, problem.space.region
-    z = interior.solve(problem).z
-    units = problem.n_units
-    free = summed(region.type_of_atom, z[units:], types) / z[:types]
-    low, high = problem.space.replicate_bounds
-    reach = np.log([max(low, free.min() / 4, 1e-9), min(high, free.max() * 4)])
+    free, space = _free_numbers(problem), problem.space
+    inner = space.layout.factors[1:] if space.layout else ()
+    low, high = np.array([space.replicate_bounds, *(space.count_bounds(factor) for factor in inner)]).T
+    reach = np.log([np.maximum(np.maximum(low, free.min(axis=1) / 4), 1e-9), np.minimum(high, free.max(axis=1) * 4)])
 
-    def loss(log_n: float) -> float:
-        return interior.solve(build(_with_replicates(problem.space, np.exp(log_n)))).bound
+    def loss(logs: Array) -> float:
+        return interior.solve(build(_with_numbers(space, np.exp(np.atleast_1d(logs))))).bound
 
-    return float(np.exp(minimize_scalar(loss, bounds=reach, method="bounded", options={"xatol": 1e-7}).x))
+    if len(free) == 1:
+        found = minimize_scalar(loss, bounds=reach[:, 0], method="bounded", options={"xatol": 1e-7})
+        return np.asarray(np.exp(np.atleast_1d(found.x)))
+    start = np.log(np.sqrt(free.min(axis=1) * free.max(axis=1)))
+    options = {"xatol": 1e-6, "fatol": 1e-11}
+    found = minimize(loss, start, method="Nelder-Mead", bounds=list(reach.T), options=options)
+    return np.asarray(np.exp(found.x))
+
+
+def _free_numbers(problem: Problem) -> Array:
+    """Observations per innermost unit, then units of each inner factor per unit: smallest and largest, (numbers, 2)."""
+    z, choice = interior.solve(problem).z, problem.choice
+    own = z[np.concatenate([np.arange(choice.n_units), np.arange(problem.n_units, len(z))])]
+    assert isinstance(choice, NestedChoice)  # common numbers are of several types
+    found = []
+    for parts, units in [choice.chain[-1], *choice.chain[:-1]]:
+        each = summed(units, own[parts], choice.n_units)[np.unique(units)] / own[np.unique(units)]
+        found.append((each.min(), each.max()))
+    return np.array(found)
 
 
 def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Rounding:
     """The exact design; with common replicates, the better of the whole numbers on either side."""
-    low, high = problem.space.replicate_bounds
-    if not common or low < high:
-        return round_design(problem, z)
+    space = problem.space
+    inner = space.layout.factors[1:] if space.layout else ()
+    bounds = [space.replicate_bounds, *(space.count_bounds(factor) for factor in inner)]
+    if not common or any(low < high for low, high in bounds):
+        return round_units(problem, z)
     found: list[tuple[float, Rounding]] = []
-    for n in sorted({np.floor(low), np.ceil(low)} - {0.0}):
-        neighbour = with_references(build(_with_replicates(problem.space, n)))
+    for numbers in product(*(sorted({np.floor(n), np.ceil(n)} - {0.0}) for n, _ in bounds)):
+        neighbour = with_references(build(_with_numbers(space, numbers)))
         try:
-            rounding = round_design(neighbour, interior.solve(neighbour).z)
+            rounding = round_units(neighbour, interior.solve(neighbour).z)
         except InfeasibleBudgetError:
             continue
         found.append((neighbour.loss(rounding.design), replace(rounding, bound=-np.inf)))
-    return min(found, key=lambda pair: pair[0])[1] if found else round_design(problem, z)
+    return min(found, key=lambda pair: pair[0])[1] if found else round_units(problem, z)
 
 
-def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> interior.Iterate:
+def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> Solved:
     try:
         return algorithm(problem, progress)
     except np.linalg.LinAlgError as error:
@@ -286,8 +348,14 @@ def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -
 
 
 def _check_scope(model: MixedModel, space: DesignSpace, order: str) -> None:
-    """Information must be concave in the masses, which is known of one grouping factor and these orders."""
-    check_layout(model, space.layout)
+    """Information must be concave in the masses, which is known of nested factors and these orders."""
+    if isinstance(space.layout, Crossed) or one_factor(model, space.layout):
+        check_layout(model, space.layout)
+    elif order == "leading" or not (model.is_gaussian or order == "averaged"):
+        raise SpecificationError(
+            f"with units within units, designs are optimised by order '{'exact' if model.is_gaussian else 'averaged'}' "
+            f"for a {model.family} model; got '{order}'."
+        )
     if order == "exact" and not model.is_gaussian and model.factors:
         raise SpecificationError(
             f"designs are optimised by order 'exact' for Gaussian models only; a {model.family} model with random "
@@ -307,32 +375,11 @@ def _check_covariates(model: MixedModel, space: DesignSpace) -> None:
 
 
 def _tidied(problem: Problem, z: Array) -> tuple[Array, Design]:
-    """Masses without the negligible ones, each type's observations kept in all, and the design they make."""
-    types, units, region = problem.n_types, problem.n_units, problem.space.region
-    share = z / problem.scale
-    active = share[:types] > NEGLIGIBLE if problem.space.layout else np.ones(types, dtype=bool)
-    kept = (share[units:] > NEGLIGIBLE) & active[region.type_of_atom]
-    before = summed(region.type_of_atom, z[units:], types)
-    after = summed(region.type_of_atom, z[units:] * kept, types)
-    factor = np.where(after > 0, before / np.where(after > 0, after, 1.0), 0.0)
+    """Masses without the negligible ones, what lies within each unit kept in all, and the design they make."""
+    own = np.concatenate([np.arange(problem.choice.n_units), np.arange(problem.n_units, len(z))])
     tidy = z.copy()
-    tidy[:types] *= after > 0
-    tidy[units:] *= kept * factor[region.type_of_atom]
-    return tidy, _design(problem, tidy)
-
-
-def _design(problem: Problem, z: Array) -> Design:
-    space, region, types = problem.space, problem.space.region, problem.n_types
-    within = space.candidates.points.drop(columns=list(region.types))
-    groups = []
-    for t in np.flatnonzero(z[:types] > 0):
-        atoms = np.flatnonzero((region.type_of_atom == t) & (z[problem.n_units :] > 0))
-        totals = z[problem.n_units + atoms]
-        at = region.type_values(int(t))
-        groups.append(
-            Group(float(z[t]), float(totals.sum() / z[t]), Measure.from_frame(within.iloc[atoms], totals), at)
-        )
-    return Design(space.layout, groups, observed=space.observed, levels=space.observed_levels)
+    tidy[own] = problem.choice.tidied(z[own], (z / problem.scale)[own] > NEGLIGIBLE)
+    return tidy, problem.choice.design(tidy[own])
 
 
 def _exact(

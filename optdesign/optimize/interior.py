@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 #: Barrier gaps, in efficiency: rounds are this exact while the working set grows, and in the end.
-GAPS = (1e-2, 1e-4, 1e-7)
+GAPS = (1e-2, 1e-4, 5e-8)
 #: Residual of a sensitivity against its price, as a multiple of the gap, that counts as none.
 CENTRED = 3.0
 #: Atoms of a first working set beside those that span the regressors.
@@ -57,6 +57,8 @@ class Iterate:
     iterations : int
     multipliers, levels : array or None
         Of the inequalities and of the equalities, where the algorithm has them.
+    corners : Multipliers or None
+        Of the criterion's corners, where the algorithm has them.
     stopped : bool
         Whether it was interrupted.
     """
@@ -67,6 +69,7 @@ class Iterate:
     iterations: int
     multipliers: Array | None = None
     levels: Array | None = None
+    corners: Multipliers | None = None
     stopped: bool = False
 
 
@@ -117,12 +120,12 @@ def solve(problem: Problem, progress: Callable[[int, float], None] | None = None
     z = np.zeros(len(gain))
     z[problem.masses(last.atoms)] = last.z
     bound = state.evaluation.at.bound(state.corners)
-    return Iterate(z, gain, bound, last.steps, found.multipliers, state.nu, state.stopped)
+    return Iterate(z, gain, bound, last.steps, found.multipliers, state.nu, state.corners, state.stopped)
 
 
 def _search(problem: Problem, progress: Callable[[int, float], None]) -> tuple[_Found, Array]:
     """Rounds of a growing working set, each exactness until no atom outside is worth its price by more than it."""
-    found, level = _solve_on(problem, _first_atoms(problem), GAPS[0]), 0
+    found, level, least = _solve_on(problem, _first_atoms(problem), GAPS[0]), 0, np.inf
     gain = _all_gains(problem, found)
     for number in range(ROUNDS):
         worth = _worth_outside(problem, found, gain)
@@ -131,11 +134,13 @@ def _search(problem: Problem, progress: Callable[[int, float], None]) -> tuple[_
             progress(number, excess)
             if found.state.stopped or (excess <= TOLERANCE and level == len(GAPS) - 1):
                 break
-            level = min(level + (excess <= GAPS[level]), len(GAPS) - 1)
+            # Without progress, atoms that left would only come back: keep them, and be more exact.
+            stalled, least = excess > 0.5 * least, min(least, excess)
+            level = min(level + (stalled or excess <= GAPS[level]), len(GAPS) - 1)
             if excess <= TOLERANCE:
                 found = found.continued(GAPS[level])
             else:
-                atoms = np.union1d(_still_useful(problem, found), _peaks(worth))
+                atoms = np.union1d(found.atoms if stalled else _still_useful(problem, found), _peaks(worth))
                 found = _solve_on(problem, atoms, GAPS[level], found, min(NEAR, 10.0 * max(excess, found.state.gap)))
         except KeyboardInterrupt:
             found = found.stopped()

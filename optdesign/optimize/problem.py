@@ -7,7 +7,7 @@ linear constraints on z.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,17 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from optdesign.costs import Cost
-from optdesign.covariance.encoded import EncodedRows, encode, fixed_columns, random_dimension
+from optdesign.covariance.encoded import EncodedRows, encode, fixed_columns
 from optdesign.covariance.information import Augmented, Information, Point, Subset
-from optdesign.covariance.nested import information_of, mass_information
+from optdesign.covariance.nested import information_of
+from optdesign.covariance.profiles import design_information, parameters_of, random_effects
 from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters
 from optdesign.designs import Design, DesignSpace
-from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number, listed
+from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number
 from optdesign.linalg import SINGULAR
+from optdesign.measures import Candidates
 from optdesign.models import MixedModel, NominalValues
+from optdesign.optimize.choices import SAMPLE, STUDY, Choice, Row, choice_of, one_factor
 from optdesign.quadrature import ladder
 from optdesign.units import kinds
 
@@ -37,8 +40,8 @@ Index = npt.NDArray[np.intp]
 
 #: Relative change of the information at which the quadrature over random effects counts as settled.
 QUADRATURE_TOLERANCE = 1e-7
-#: Most atoms of each type that are looked at to settle the quadrature.
-SAMPLE = 50
+#: Units or observations, as shares of what the budget buys, below which a design is empty: linear programs allow 1e-7.
+EMPTY = 1e-6
 #: Name of the constraint that the budget is.
 BUDGET = "budget"
 #: Smallest rounding-off of a criterion's corners.
@@ -80,7 +83,7 @@ class LinearConstraints:
         Returns matrix, upper, equal, level, as in the attributes, and which inequality rows were kept.
         """
         matrix, equal = self.matrix[:, index].toarray(), self.equal[:, index].toarray()
-        binding = (matrix > 0).any(axis=1)
+        binding = (matrix > 0).any(axis=1) | (self.upper < 0)
         return matrix[binding], self.upper[binding], equal, self.level, np.flatnonzero(binding)
 
 
@@ -152,6 +155,8 @@ class Problem:
     nominals : tuple of NominalValues
         One for each scenario; the first one's nominal values are those of reports.
     space : DesignSpace
+    choice : Choice
+        What the space lets be chosen, in masses.
     order : str
     nodes : int
         Quadrature nodes per random effect.
@@ -166,6 +171,10 @@ class Problem:
     scale : array, shape (n,)
         What the budgets buy of each mass alone: the natural size of the variables.
     cost : Cost
+    parameters : str
+        ``"fixed"``, or ``"all"`` where the criterion names variance components.
+    budgets : tuple of (name, Cost, amount)
+        The budget and further limits, fixed costs included.
     run : Design or None
         What has been run.
     already : array, shape (S, p, p), or None
@@ -175,6 +184,7 @@ class Problem:
     model: MixedModel
     nominals: tuple[NominalValues, ...]
     space: DesignSpace
+    choice: Choice
     order: str
     nodes: int
     criterion: BoundCriterion
@@ -184,6 +194,8 @@ class Problem:
     money: float
     scale: Array
     cost: Cost
+    budgets: tuple[tuple[str, Cost, float], ...]
+    parameters: str = "fixed"
     run: Design | None = None
     already: Array | None = None
 
@@ -197,15 +209,15 @@ class Problem:
         """Number of masses that count units."""
         return self.informations[0].n_units
 
-    @property
-    def n_types(self) -> int:
-        """Number of unit types that may be chosen, T."""
-        return self.space.region.n_types
-
-    @property
+    @cached_property
     def type_of_atom(self) -> Index:
-        """Unit type of each atom, shape (A,)."""
-        return self.space.region.type_of_atom
+        """Type of the units that each atom lies in, shape (A,)."""
+        return self.choice.type_of_atom
+
+    @cached_property
+    def n_types(self) -> int:
+        """Number of types of units that atoms lie in, T."""
+        return int(self.type_of_atom.max()) + 1
 
     @cached_property
     def working(self) -> BoundCriterion:
@@ -221,14 +233,24 @@ class Problem:
     @cached_property
     def informations(self) -> tuple[Information, ...]:
         """Information as a function of the masses, in each scenario."""
-        sources = tuple(mass_information(rows, self.order) for rows in self.rows)
+        sources = tuple(
+            self.choice.information(self.model, nominal, self.order, self.nodes, self.basis)
+            for nominal in self.nominals
+        )
         if self.already is None:
             return sources
         return tuple(Augmented(new, old) for new, old in zip(sources, self.already, strict=True))
 
+    def over(self, candidates: Candidates) -> Problem:
+        """The same problem over other candidates; its quadrature, basis and criterion stay."""
+        space = replace(self.space, candidates=candidates)
+        choice = choice_of(space, (), self.parameters)
+        constraints, price, money, scale = _in_money(space, choice, self.budgets, self.already is not None)
+        return replace(self, space=space, choice=choice, constraints=constraints, price=price, money=money, scale=scale)
+
     def informations_of(self, design: Design) -> Array:
         """Information of a design in each scenario, with what has been run, in the basis, shape (S, p, p)."""
-        found = information_at(self.model, self.nominals, design, self.order, self.nodes, self.basis)
+        found = information_at(self.model, self.nominals, design, self.order, self.nodes, self.basis, self.parameters)
         return found if self.already is None else found + self.already
 
     def loss(self, design: Design) -> float:
@@ -318,7 +340,8 @@ class Problem:
         """
         price = self.cheapest()
         largest = self._linear_program(-np.ones(len(self.price)))
-        if np.isnan(price) or (largest.status == 0 and -largest.fun < 1e-9):
+        bounds = {*self.constraints.labels, *self.constraints.equal_labels} - {BUDGET}
+        if np.isnan(price) or not _possible(self, list(bounds)):
             raise SpecificationError(conflict(self))
         if price > self.money * (1 + 1e-12):
             raise InfeasibleBudgetError(
@@ -353,7 +376,7 @@ def conflict(problem: Problem) -> str:
         rest = [other for other in needed if other != name]
         if not _possible(problem, rest):
             needed = rest
-    words = listed([name for name in needed if name != "study"])
+    words = "; ".join(name for name in needed if name != STUDY)
     return f"no design keeps all the bounds at once. These contradict each other: {words}. Widen one of them."
 
 
@@ -361,8 +384,13 @@ def _possible(problem: Problem, names: Sequence[str]) -> bool:
     """Whether some design that is not empty keeps the named constraints."""
     c = problem.constraints
     kept = c.with_rows(np.isin(c.labels, names), np.isin(c.equal_labels, names))
-    answer = replace(problem, constraints=kept)._linear_program(-np.ones(len(problem.price)))
-    return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= 1e-9))
+    wanted = np.full(len(problem.price), -1.0)
+    if problem.space.layout is not None and problem.choice.n_units:
+        wanted[problem.choice.n_units :] = 0.0
+    elif problem.space.layout is None:
+        wanted[: problem.n_units] = 0.0
+    answer = replace(problem, constraints=kept)._linear_program(wanted)
+    return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= EMPTY))
 
 
 def make_problem(
@@ -377,38 +405,49 @@ def make_problem(
     already: Design | None = None,
 ) -> Problem:
     """The design problem in numbers, with as many quadrature nodes as its information needs."""
-    money, price = _priced(space, cost, budget)
-    budgets = [(BUDGET, price, money)]
-    for name, (prices_, amount) in (limits or {}).items():
-        further = _priced(space, prices_, amount)
-        budgets.append((f"limit on {name}", further[1], further[0]))
-    nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
-    nodes, informations = _settled_nodes(model, nominals, space, order)
+    further = [(f"at most {limit[1]:,g} of {name} (limits)", *limit) for name, limit in (limits or {}).items()]
+    budgets = ((BUDGET, cost, budget), *further)
+    nominals = tuple(each.referring_to(space.reference) for each in criterion.scenarios or (nominal,))
+    parameters = parameters_needed(model, nominals[0], criterion)
+    _check_components(space, parameters)
+    factors = dict.fromkeys([*model.factors, *(factor for _, each, _ in budgets for factor in each.units)])
+    choice = choice_of(space, tuple(factor for factor in factors if ":" in factor), parameters)
+    in_money = _in_money(space, choice, budgets, already is not None)
     bound = bound_criterion(model, nominals, criterion)
+    whole = np.eye(len(bound.names))
+    nodes, informations = _settled_nodes(model, nominals, choice, order, whole)
     if already is not None:
-        informations = informations + information_at(model, nominals, already, order, nodes, np.eye(len(bound.names)))
+        informations = informations + information_at(model, nominals, already, order, nodes, whole, parameters)
     bound.require_estimable(informations, "admissible design")
-    basis = _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
-    run = None if already is None else information_at(model, nominals, already, order, nodes, basis)
+    basis = whole
+    if one_factor(model, space.layout) and parameters == "fixed":
+        basis = _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
+    run = None if already is None else information_at(model, nominals, already, order, nodes, basis, parameters)
     return Problem(
-        model,
-        nominals,
-        space,
-        order,
-        nodes,
-        bound,
-        basis,
-        _constraints(space, budgets, run is not None),
-        _beside_run(space, price, run is not None),
-        money,
-        _scale(space, budgets, run is not None),
-        cost,
-        already,
-        run,
+        model, nominals, space, choice, order, nodes, bound, basis, *in_money, cost, budgets, parameters, already, run
     )
 
 
-def _priced(space: DesignSpace, cost: Cost, budget: float) -> tuple[float, Array]:
+def _in_money(
+    space: DesignSpace, choice: Choice, budgets: Sequence[tuple[str, Cost, float]], run: bool
+) -> tuple[LinearConstraints, Array, float, Array]:
+    """The constraints, the price of every mass, the money left after fixed costs, and the scale of every mass."""
+    rows = []
+    for name, cost, amount in budgets:
+        money, price = _priced(space, choice, cost, amount)
+        rows.append((name, price, money))
+    _, price, money = rows[0]
+    return _constraints(choice, rows, run), _beside_run(choice, price, run), money, _scale(choice, rows, run)
+
+
+def parameters_needed(model: MixedModel, nominal: NominalValues, criterion: Criterion) -> str:
+    """``"all"`` where the criterion names variance components or the dispersion, else ``"fixed"``."""
+    fixed, aliases, _ = parameters_of(model, nominal, "fixed")
+    named = [name for name in criterion.coefficients if aliases.get(name, name) not in fixed]
+    return "all" if named and set(named) <= set(parameters_of(model, nominal, "all")[0]) else "fixed"
+
+
+def _priced(space: DesignSpace, choice: Choice, cost: Cost, budget: float) -> tuple[float, Array]:
     """Money left after fixed costs, and the price of every mass."""
     if not (is_number(budget) and budget > 0):
         raise SpecificationError(f"budget must be a positive finite number; got {budget!r}.")
@@ -418,7 +457,7 @@ def _priced(space: DesignSpace, cost: Cost, budget: float) -> tuple[float, Array
         raise InfeasibleBudgetError(
             f"the fixed cost {cost.fixed:,.2f} takes the whole budget {budget:,.2f}: raise the budget.", cost.fixed
         )
-    price = prices(space, cost)
+    price = choice.prices(cost)
     if not price.any():
         raise SpecificationError(
             "nothing has a price, so the budget limits nothing: give units or observations a price in the cost."
@@ -441,56 +480,64 @@ def _basis(rows: EncodedRows) -> Array:
 
 def bound_criterion(model: MixedModel, nominals: Sequence[NominalValues], criterion: Criterion) -> BoundCriterion:
     """The criterion for a model at the nominal values of each scenario, all with reference data."""
-    return criterion.bind([_parameters(model, nominal) for nominal in nominals])
+    needed = parameters_needed(model, nominals[0], criterion)
+    return criterion.bind([_parameters(model, nominal, needed) for nominal in nominals])
 
 
-def _parameters(model: MixedModel, nominal: NominalValues) -> Parameters:
-    assert nominal.reference is not None  # set by whoever builds a problem
-    encoding, _ = fixed_columns(model, nominal, nominal.reference)
-    columns = partial(_columns, model, nominal)
-    return Parameters(encoding.fixed_names, encoding.aliases, nominal.beta_vector(encoding), columns)
+def _parameters(model: MixedModel, nominal: NominalValues, needed: str) -> Parameters:
+    names, aliases, estimate = parameters_of(model, nominal, needed)
+    return Parameters(names, aliases, estimate, partial(_columns, model, nominal, len(names)))
 
 
-def _columns(model: MixedModel, nominal: NominalValues, frame: pd.DataFrame) -> Array:
-    return fixed_columns(model, nominal, frame)[1]
+def _columns(model: MixedModel, nominal: NominalValues, size: int, frame: pd.DataFrame) -> Array:
+    columns = fixed_columns(model, nominal, frame)[1]
+    return np.pad(columns, ((0, 0), (0, size - columns.shape[1])))
 
 
 def information_at(
-    model: MixedModel, nominals: Sequence[NominalValues], design: Design, order: str, nodes: int, basis: Array
+    model: MixedModel,
+    nominals: Sequence[NominalValues],
+    design: Design,
+    order: str,
+    nodes: int,
+    basis: Array,
+    parameters: str = "fixed",
 ) -> Array:
     """Information of a design in each scenario, as BᵀMB, shape (S, p, p)."""
     found = []
     for nominal in nominals:
+        if parameters == "all" or not one_factor(model, design.layout):
+            found.append(basis.T @ design_information(model, nominal, design, order, parameters, nodes) @ basis)
+            continue
         rows = encode(model, nominal, design.region, nodes)
         rows = replace(rows, X=rows.X @ basis)
         found.append(information_of(rows, order).whole.at(*design.masses).information)
     return np.array(found)
 
 
-def _beside_run(space: DesignSpace, values: Array, run: bool, own: float = 0.0) -> Array:
-    """A value for every mass, with one for what has been run after the unit types."""
-    return np.insert(values, space.region.n_types, own) if run else values
+def _beside_run(choice: Choice, values: Array, run: bool, own: float = 0.0) -> Array:
+    """A value for every mass, with one for what has been run after the counts of units."""
+    return np.insert(values, choice.n_units, own) if run else values
 
 
-def _scale(space: DesignSpace, budgets: Sequence[tuple[str, Array, float]], run: bool) -> Array:
+def _scale(choice: Choice, budgets: Sequence[tuple[str, Array, float]], run: bool) -> Array:
     """What the budgets buy of each mass alone."""
     reach = np.full(len(budgets[0][1]), np.inf)
     for _, price, money in budgets:
         dear = max(float(price.max()), np.finfo(float).tiny)
         reach = np.minimum(reach, money / np.where(price > 0, price, dear))
-    return _beside_run(space, reach, run, 1.0)
+    return _beside_run(choice, reach, run, 1.0)
 
 
 def _settled_nodes(
-    model: MixedModel, nominals: Sequence[NominalValues], space: DesignSpace, order: str
+    model: MixedModel, nominals: Sequence[NominalValues], choice: Choice, order: str, basis: Array
 ) -> tuple[int, Array]:
     """Fewest nodes at which the information of an even spread over the candidates has settled, and the information."""
-    sample = space.region.thinned(SAMPLE)
-    masses = np.ones(sample.n_types), np.ones(sample.n_atoms)
-    last = np.zeros((0, 0, 0))
-    for nodes in ladder(max(random_dimension(model, nominal) for nominal in nominals)):
-        rows = (encode(model, nominal, sample, nodes) for nominal in nominals)
-        information = np.array([mass_information(each, order).whole.at(*masses).information for each in rows])
+    sample, last = choice.sample(), np.zeros((0, 0, 0))
+    effects = 0 if model.is_gaussian else max(random_effects(model, nominal) for nominal in nominals)
+    for nodes in ladder(effects):
+        each = [sample.information(model, nominal, order, nodes, basis) for nominal in nominals]
+        information = np.array([one.whole.at(np.ones(one.n_units), np.ones(one.n_atoms)).information for one in each])
         diagonal = np.diagonal(information, axis1=1, axis2=2)
         size = np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
         if last.size and (np.abs(information - last) <= QUADRATURE_TOLERANCE * size).all():
@@ -499,125 +546,50 @@ def _settled_nodes(
     return nodes, information
 
 
+def _check_components(space: DesignSpace, parameters: str) -> None:
+    if parameters == "all" and space.candidates.by is None:
+        raise SpecificationError(
+            "criteria of variance components need each unit's own law of observations, which is known on fixed "
+            "schedules: use Candidates.profiles, or enumerated_profiles(space) for all schedules of a small space."
+        )
+
+
 def _check_cost(cost: Cost, space: DesignSpace) -> None:
     factors = space.layout.factors if space.layout else ()
     for factor in cost.units:
-        if factor not in factors:
+        part = bool(factors) and factor.split(":")[0] == factors[-1]
+        if factor not in factors and not part:
             raise SpecificationError(f"cost: units names '{factor}', which is not a factor of the layout {factors}.")
+        if factor not in factors and space.candidates.by is None:
+            raise SpecificationError(
+                f"cost: units['{factor}'] prices parts of units, of which only fixed schedules say how many there are: "
+                "use Candidates.profiles, or put the price on observations."
+            )
     if cost.cell:
         raise SpecificationError("cost: cell prices belong to crossed layouts; set cell=0 here.")
 
 
-def prices(space: DesignSpace, cost: Cost) -> Array:
-    """Price of a unit of each type and of an observation at each atom, shape (T + A,)."""
-    region = space.region
-    per_unit = np.zeros(region.n_types)
-    for factor in space.layout.factors if space.layout else ():
-        per_unit += region.type_mean(cost.of_units(factor, region.frame), f"cost: units['{factor}']")
-    return np.concatenate([per_unit, region.atom_mean(cost.of_observations(region.frame))])
-
-
-Row = tuple[str, sp.csr_array, float, float]
-
-
-def _constraints(space: DesignSpace, budgets: Sequence[tuple[str, Array, float]], run: bool) -> LinearConstraints:
+def _constraints(choice: Choice, budgets: Sequence[tuple[str, Array, float]], run: bool) -> LinearConstraints:
     """All rows, as label, coefficients, lowest and highest; equal bounds become equalities."""
-    own = {name for name, _, _ in budgets}
     rows: list[Row] = [(name, sp.csr_array(price[None, :]), -np.inf, money) for name, price, money in budgets]
-    rows += [*_count_rows(space), *_replicate_rows(space), *_at_most_rows(space), *_share_rows(space)]
+    rows += choice.rows()
     if run:
-        rows = [(name, _widened(space, row), low, high) for name, row, low, high in rows]
-        rows.append(("what has been run", _run_row(space), 1.0, 1.0))
-    upper = [
-        (name if name in own else f"{name}, highest", row, high)
-        for name, row, low, high in rows
-        if np.isfinite(high) and low != high
-    ]
-    upper += [(f"{name}, lowest", -row, -low) for name, row, low, high in rows if np.isfinite(low) and low != high]
+        units, size = choice.n_units, rows[0][1].shape[1]
+        rows = [(name, _widened(units, row), low, high) for name, row, low, high in rows]
+        rows.append(("what has been run", sp.csr_array(np.eye(1, 1 + size, units)), 1.0, 1.0))
+    upper = [(name, row, high) for name, row, low, high in rows if np.isfinite(high) and low != high]
+    upper += [(name, -row, -low) for name, row, low, high in rows if np.isfinite(low) and low != high]
     exact = [(name, row, low) for name, row, low, high in rows if low == high]
     width = rows[0][1].shape[1]
     return LinearConstraints(*_stack(upper, width), *_stack(exact, width))
 
 
-def _widened(space: DesignSpace, row: sp.csr_array) -> sp.csr_array:
-    """Rows with an empty column for what has been run, after the unit types."""
-    types = space.region.n_types
-    return sp.csr_array(sp.hstack([row[:, :types], sp.csr_array((row.shape[0], 1)), row[:, types:]]))
-
-
-def _run_row(space: DesignSpace) -> sp.csr_array:
-    types, atoms = _size(space)
-    return sp.csr_array(([1.0], ([0], [types])), shape=(1, types + 1 + atoms))
+def _widened(units: int, row: sp.csr_array) -> sp.csr_array:
+    """Rows with an empty column for what has been run, after the counts of units."""
+    return sp.csr_array(sp.hstack([row[:, :units], sp.csr_array((row.shape[0], 1)), row[:, units:]]))
 
 
 def _stack(rows: list[tuple[str, sp.csr_array, float]], width: int) -> tuple[sp.csr_array, Array, tuple[str, ...]]:
     matrix = sp.csr_array(sp.vstack([row for _, row, _ in rows])) if rows else sp.csr_array((0, width))
     bounds = np.concatenate([np.full(row.shape[0], bound) for _, row, bound in rows]) if rows else np.zeros(0)
     return matrix, bounds, tuple(name for name, row, _ in rows for _ in range(row.shape[0]))
-
-
-def _size(space: DesignSpace) -> tuple[int, int]:
-    return space.region.n_types, space.region.n_atoms
-
-
-def _count_rows(space: DesignSpace) -> Iterator[Row]:
-    types, atoms = _size(space)
-    everyone = sp.csr_array(np.concatenate([np.ones(types), np.zeros(atoms)])[None, :])
-    if space.layout is None:
-        yield "study", everyone, 1.0, 1.0
-        return
-    factor = space.layout.factors[0]
-    yield f"number of units of '{factor}'", everyone, *_positive(space.count_bounds(factor))
-
-
-def _positive(bounds: tuple[float, float]) -> tuple[float, float]:
-    """A lowest count of zero is no constraint beyond z ≥ 0."""
-    return (bounds[0] or -np.inf, bounds[1])
-
-
-def _replicate_rows(space: DesignSpace) -> Iterator[Row]:
-    """Σμ − n m within each type: not below zero at the lowest n, not above it at the highest."""
-    types, _ = _size(space)
-    place = (space.region.type_of_atom, np.arange(space.region.n_atoms))
-    within = sp.csr_array((np.ones(space.region.n_atoms), place), shape=(types, space.region.n_atoms))
-    low, high = space.replicate_bounds
-    if low == high:
-        yield "replicates", sp.csr_array(sp.hstack([-low * sp.eye_array(types), within])), 0.0, 0.0
-        return
-    if low > 0:
-        yield "replicates, fewest", sp.csr_array(sp.hstack([-low * sp.eye_array(types), within])), 0.0, np.inf
-    if np.isfinite(high):
-        yield "replicates, most", sp.csr_array(sp.hstack([-high * sp.eye_array(types), within])), -np.inf, 0.0
-
-
-def _at_most_rows(space: DesignSpace) -> Iterator[Row]:
-    if space.at_most is None:
-        return
-    atoms = space.region.n_atoms
-    types = sp.csr_array(
-        (np.full(atoms, -float(space.at_most)), (np.arange(atoms), space.region.type_of_atom)),
-        shape=(atoms, space.region.n_types),
-    )
-    yield "uses of a point within a unit", sp.csr_array(sp.hstack([types, sp.eye_array(atoms)])), -np.inf, 0.0
-
-
-def _share_rows(space: DesignSpace) -> Iterator[Row]:
-    types, atoms = _size(space)
-    for share in space.constraints:
-        among = share.holds(space.region.frame)
-        try:
-            of_type = space.region.type_mean(among, share.condition) if space.layout else None
-        except SpecificationError:
-            of_type = None
-        holds = np.zeros(types + atoms)
-        every = np.zeros(types + atoms)
-        if of_type is not None:
-            holds[:types], every[:types] = of_type, 1.0
-        else:
-            holds[types:], every[types:] = space.region.atom_mean(among), 1.0
-        name = f"share of '{share.condition}'"
-        if share.at_least > 0 or share.at_least == share.at_most:
-            row = sp.csr_array((holds - share.at_least * every)[None, :])
-            yield name, row, 0.0, 0.0 if share.at_least == share.at_most else np.inf
-        if share.at_most < 1 and share.at_least < share.at_most:
-            yield name, sp.csr_array((holds - share.at_most * every)[None, :]), -np.inf, 0.0

@@ -41,7 +41,17 @@ def budget_line(best: OptimalDesign, replicates: Sequence[float]) -> pd.DataFram
     for n in replicates:
         space = replace(best.space, replicates=float(n), common_replicates=False)
         try:
-            problem = make_problem(best.model, best.nominal, space, best.criterion, best.cost, best.budget, best.order)
+            problem = make_problem(
+                best.model,
+                best.nominal,
+                space,
+                best.criterion,
+                best.cost,
+                best.budget,
+                best.order,
+                best.limits,
+                best.already,
+            )
             problem = replace(problem, criterion=best.problem.criterion)
             problem.require_affordable()
             found = interior.solve(problem)
@@ -49,7 +59,7 @@ def budget_line(best: OptimalDesign, replicates: Sequence[float]) -> pd.DataFram
             continue
         value = problem.criterion.value_of(found.bound)
         efficiency = problem.criterion.efficiency(value, best.value)
-        rows.append((float(n), float(found.z[: problem.n_types].sum()), value, efficiency))
+        rows.append((float(n), problem.choice.design(found.z).units, value, efficiency))
     return pd.DataFrame(rows, columns=["replicates", "units", "value", "efficiency"])
 
 

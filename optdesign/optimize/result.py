@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from enum import Enum
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from optdesign.covariance import AsymptoticCovariance
 from optdesign.criteria import Criterion
 from optdesign.designs import Design, DesignSpace
 from optdesign.errors import InfeasibleBudgetError
+from optdesign.listing import listed_points
 from optdesign.measures import beside
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.certificate import Certificate, floored
+from optdesign.optimize.crossed_problem import CrossedProblem
 from optdesign.optimize.problem import Problem
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Status(Enum):
 
     OPTIMAL = "optimal: no admissible design is better by more than one part in a million"
     TO_TOLERANCE = "optimal to the tolerance that its efficiency bound states"
+    LOCAL = "locally optimal: its certificate says among which designs no better one exists"
     STOPPED = "stopped by the user; its efficiency bound states how far it came"
 
     def __repr__(self) -> str:
@@ -90,16 +93,19 @@ class ExactDesign:
         """What is given up for a lower spend: the plans in whole numbers that no other found betters for less money.
 
         A row per plan, the dearest first: its `kind` ("the plan", "mixed schedules", "one schedule per type"), `spend`,
-        `value`, `efficiency_bound` and the `design` itself. Worked out at first use.
+        `value`, `efficiency_bound` and the `design` itself. Worked out at first use; empty for crossed designs.
         """
         import pandas as pd
 
-        return pd.DataFrame([vars(other) for other in self.others()])
+        names = [field.name for field in fields(Alternative)]
+        return pd.DataFrame([vars(other) for other in self.others()], columns=names)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per observation: the unit's label, its unit-level values, and the covariate values to use."""
         import pandas as pd
 
+        if self.design.layout is not None and len(self.design.layout.factors) > 1:
+            return self._of_units_within_units()
         factor = self.design.layout.factors[0] if self.design.layout else None
         own = [c for c in (factor, "group") if c is not None]
         pieces = []
@@ -117,6 +123,14 @@ class ExactDesign:
         frame = pd.concat(pieces, ignore_index=True)
         first = [*own, *(f"{c} (covariate)" if c in own else c for c in self.design.groups[0].at)]
         return frame[first + [c for c in frame if c not in first]]
+
+    def _of_units_within_units(self) -> pd.DataFrame:
+        listed = listed_points(self.design)
+        times = np.repeat(np.arange(len(listed.frame)), np.rint(listed.observations).astype(int))
+        frame = beside(listed.frame.iloc[times].reset_index(drop=True), listed.labels)
+        for place, (factor, labels) in enumerate(listed.labels.items()):
+            frame.insert(place, factor, 1 + labels.level[times])
+        return frame
 
     def __repr__(self) -> str:
         return (
@@ -151,7 +165,7 @@ class OptimalDesign:
         At which covariances are reported; they refer to the candidates, where they had no reference data of their own.
     criterion : Criterion
     budget : float
-    problem : Problem
+    problem : Problem or CrossedProblem
         What was asked, in numbers.
     """
 
@@ -166,8 +180,9 @@ class OptimalDesign:
     nominal: NominalValues
     criterion: Criterion
     budget: float
-    problem: Problem
+    problem: Problem | CrossedProblem
     rounding: Callable[[], ExactDesign]
+    asked: partial[OptimalDesign]
 
     @cached_property
     def rounded(self) -> ExactDesign:
@@ -179,6 +194,10 @@ class OptimalDesign:
             Where the budget buys no design in whole numbers that estimates what the criterion needs.
         """
         return self.rounding()
+
+    def again(self, **changes: Any) -> OptimalDesign:
+        """The best design for the same question with some of its parts changed: keywords of `optimize`."""
+        return self.asked(**changes)
 
     @property
     def model(self) -> MixedModel:
@@ -194,6 +213,16 @@ class OptimalDesign:
     def cost(self) -> Cost:
         """What it costs."""
         return self.problem.cost
+
+    @property
+    def limits(self) -> Mapping[str, tuple[Cost, float]]:
+        """Further budgets."""
+        return self.asked.keywords.get("limits") or {}
+
+    @property
+    def already(self) -> Design | None:
+        """What had been run."""
+        return self.asked.keywords.get("already")
 
     @property
     def order(self) -> str:

@@ -11,9 +11,9 @@ mixing schedules gains next to nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -107,10 +107,6 @@ class Pool:
         """The pool with another budget."""
         return replace(self, room=np.append(self.room[0] - self.problem.money + money, self.room[1:]))
 
-    def design(self, counts: Array) -> Design:
-        """The design of a plan."""
-        return _as_design(self.problem, self, counts)
-
 
 @dataclass(frozen=True, eq=False)
 class Rounding:
@@ -123,11 +119,14 @@ class Rounding:
     design : Design
     bound : float
         −log Φ below which no plan in whole numbers can come; −inf where not every schedule was looked at.
+    build : callable
+        From counts on the pool's schedules to a design.
     """
 
     pool: Pool
     design: Design
     bound: float
+    build: Callable[[Array], Design]
 
 
 def round_design(problem: Problem, z: Array) -> Rounding:
@@ -142,11 +141,23 @@ def round_design(problem: Problem, z: Array) -> Rounding:
     near = _schedules(problem, z)
     close = make_pool(problem, list(near))
     pool = _around(close) if every is None else make_pool(problem, every, close.basis)
-    plan = solve(pool.program, np.array([near.get(s, 0.0) for s in pool.schedules]))
+    build = partial(_as_design, problem, pool)
+    counts, bound = solved(pool, np.array([near.get(s, 0.0) for s in pool.schedules]))
+    return Rounding(pool, _preferred(pool, counts, build), bound if every is not None else -np.inf, build)
+
+
+def solved(pool: Pool, near: Array) -> tuple[Array, float]:
+    """The best counts on a pool's schedules, from those near the continuous optimum, and their bound.
+
+    Raises
+    ------
+    InfeasibleBudgetError
+        Where no whole counts keep the constraints and estimate what the criterion needs.
+    """
+    plan = solve(pool.program, near)
     if plan is None:
         raise _nothing_found(pool)
-    design = _preferred(pool, plan.counts)
-    return Rounding(pool, design, plan.bound if every is not None else -np.inf)
+    return plan.counts, plan.bound
 
 
 def alternatives(rounding: Rounding) -> list[tuple[str, Design]]:
@@ -157,19 +168,19 @@ def alternatives(rounding: Rounding) -> list[tuple[str, Design]]:
         counts = approximate(part.program)
         if counts is None:
             continue
-        found.append(("mixed schedules", part.design(counts)))
+        found.append(("mixed schedules", rounding.build(counts)))
         simple = _one_schedule_each(part, counts)
         if simple is not None:
-            found.append(("one schedule per type", part.design(simple)))
+            found.append(("one schedule per type", rounding.build(simple)))
     return found
 
 
-def _preferred(pool: Pool, counts: Array) -> Design:
+def _preferred(pool: Pool, counts: Array, build: Callable[[Array], Design]) -> Design:
     """The plan with one schedule per type, where it keeps nearly all of the efficiency of a mixed one."""
-    mixed, simple = pool.design(counts), _one_schedule_each(pool, counts)
+    mixed, simple = build(counts), _one_schedule_each(pool, counts)
     if simple is None or pool.program.loss(simple) > pool.program.loss(counts) - np.log(SIMPLER):
         return mixed
-    plain = pool.design(simple)
+    plain = build(simple)
     # With one schedule each, a coefficient may lose what told it apart from the random effects.
     return plain if pool.problem.loss(plain) <= pool.problem.loss(mixed) - np.log(SIMPLER) else mixed
 
@@ -293,16 +304,31 @@ def systematic(expected: Array) -> list[tuple[Index, float]]:
 def make_pool(problem: Problem, schedules: list[Schedule], basis: Array | None = None) -> Pool:
     """A pool with the information of one unit on each schedule; its basis is that of its own sum, unless given."""
     information = np.stack([_information_of(problem, rows, schedules) for rows in problem.rows], axis=1)
+    columns = np.array([_masses_of(problem, s) for s in schedules])
+    constant = np.zeros(len(problem.price))
+    if problem.space.layout is None:
+        constant[0] = 1.0
+    return pool_of(problem, schedules, columns, constant, information, basis)
+
+
+def pool_of(
+    problem: Problem,
+    schedules: Sequence[Schedule],
+    columns: Array,
+    constant: Array,
+    information: Array,
+    basis: Array | None = None,
+) -> Pool:
+    """A pool of schedules with the masses, shape (S, n), and the information that one unit on each adds.
+
+    `constant` are masses that are there whatever the plan.
+    """
     already = np.zeros(information.shape[1:]) if problem.already is None else problem.already
     if basis is None:
         basis = whitening(information.sum(axis=(0, 1)) + already.sum(axis=0))
     constraints = problem.constraints
-    columns = np.array([_masses_of(problem, s) for s in schedules]).T
-    constant = np.zeros(len(problem.price))
-    if problem.space.layout is None:
-        constant[0] = 1.0
     if problem.already is not None:
-        constant[problem.n_types] = 1.0
+        constant = constant + np.eye(1, len(constant), problem.choice.n_units)[0]
     return Pool(
         problem,
         tuple(schedules),
@@ -310,9 +336,9 @@ def make_pool(problem: Problem, schedules: list[Schedule], basis: Array | None =
         problem.working.in_basis(basis),
         basis.T @ information @ basis,
         basis.T @ already @ basis,
-        constraints.matrix @ columns,
+        constraints.matrix @ columns.T,
         constraints.upper - constraints.matrix @ constant,
-        constraints.equal @ columns,
+        constraints.equal @ columns.T,
         constraints.level - constraints.equal @ constant,
     )
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from optdesign.goals import Geometric, Worst
-from optdesign.optimize import interior
 from optdesign.optimize.problem import Problem
+from optdesign.optimize.region import optimum
 
 
 def with_references(problem: Problem) -> Problem:
     """The problem with the least loss that each scenario allows on its own, where its criterion needs them."""
     if not isinstance(problem.criterion.mean, Worst):
         return problem
-    references = tuple(interior.solve(_alone(problem, number)).bound for number in range(len(problem.nominals)))
+    references = tuple(optimum(_alone(problem, number))[1].bound for number in range(len(problem.nominals)))
     return replace(problem, criterion=replace(problem.criterion, mean=Worst(references)))
 
 

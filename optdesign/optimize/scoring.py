@@ -7,34 +7,47 @@ from dataclasses import replace
 import numpy as np
 
 from optdesign.covariance import AsymptoticCovariance, covariance
+from optdesign.covariance.profiles import parameters_of
 from optdesign.covariance.result import from_information
 from optdesign.criteria import Criterion
 from optdesign.designs import Design
 from optdesign.models import NominalValues
+from optdesign.optimize.choices import one_factor
+from optdesign.optimize.crossed_problem import CrossedProblem
 from optdesign.optimize.problem import Problem, bound_criterion
 
-
-def reported(problem: Problem, nominal: NominalValues, design: Design) -> AsymptoticCovariance:
-    """Covariance of the fixed effects of a design at some nominal values, with what has been run."""
-    found = covariance(problem.model, nominal, design, problem.order)
-    if problem.run is None:
-        return found
-    alone = replace(problem, nominals=(nominal,), already=None, basis=np.eye(len(found.names))).informations_of
-    total = (alone(design) + alone(problem.run))[0]
-    return from_information(total, {}, problem.order, found.names, found.aliases, found.estimate)
+Asked = Problem | CrossedProblem
 
 
-def loss_at(problem: Problem, design: Design) -> float:
+def reported(problem: Asked, nominal: NominalValues, design: Design) -> AsymptoticCovariance:
+    """Covariance of the estimates of a design at some nominal values, with what has been run.
+
+    By the information that the search maximises where it is known for that alone: with variance components, and for
+    non-Gaussian units within units, where `covariance` would sample.
+    """
+    if not isinstance(problem, Problem):
+        return covariance(problem.model, nominal, design, problem.order)
+    averaging = problem.order == "averaged" and not problem.model.is_gaussian
+    own = problem.parameters == "all" or (averaging and not one_factor(problem.model, design.layout))
+    if problem.run is None and not own:
+        return covariance(problem.model, nominal, design, problem.order)
+    names, aliases, estimate = parameters_of(problem.model, nominal, problem.parameters)
+    alone = replace(problem, nominals=(nominal,), already=None, basis=np.eye(len(names))).informations_of
+    total = alone(design)[0] + (0.0 if problem.run is None else alone(problem.run)[0])
+    return from_information(total, {}, problem.order, names, aliases, estimate)
+
+
+def loss_at(problem: Asked, design: Design) -> float:
     """−log Φ of a design by the problem's order, from covariances whose quadrature has settled."""
     covariances = [reported(problem, nominal, design).matrix for nominal in problem.nominals]
     return problem.criterion.loss_at(covariances)
 
 
 def efficiency_at(
-    problem: Problem, best: Design, nominal: NominalValues, design: Design, criterion: Criterion | None = None
+    problem: Asked, best: Design, nominal: NominalValues, design: Design, criterion: Criterion | None = None
 ) -> float:
     """Φ(design)/Φ(best) at other nominal values, or by another criterion."""
     if criterion is not None:
-        nominals = tuple(each.referring_to(problem.space.region.frame) for each in criterion.scenarios or (nominal,))
+        nominals = tuple(each.referring_to(problem.space.reference) for each in criterion.scenarios or (nominal,))
         problem = replace(problem, nominals=nominals, criterion=bound_criterion(problem.model, nominals, criterion))
     return float(np.exp(loss_at(problem, best) - loss_at(problem, design)))

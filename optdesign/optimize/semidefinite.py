@@ -19,6 +19,7 @@ from optdesign.covariance.nested import NestedInformation, averaged, information
 from optdesign.criteria import Part
 from optdesign.errors import ConvergenceError, SpecificationError
 from optdesign.goals import Determinant, Goal, Trace
+from optdesign.optimize.choices import one_factor
 from optdesign.optimize.interior import Iterate
 from optdesign.optimize.problem import Problem
 
@@ -32,6 +33,10 @@ TIGHT = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
 
 def solve(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Iterate:
     """Minimise the loss with a conic solver; SCS takes over where Clarabel fails on a log-determinant."""
+    if not one_factor(problem.model, problem.space.layout) or problem.space.candidates.by is not None:
+        raise SpecificationError(
+            "method 'semidefinite' knows one grouping factor and free candidates: use method='interior-point'."
+        )
     import cvxpy as cp
 
     (part,) = _elementary(problem)

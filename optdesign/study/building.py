@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,17 +10,26 @@ import numpy as np
 import pandas as pd
 
 from optdesign.costs import Cost
-from optdesign.criteria import AOptimality, COptimality, Criterion, DOptimality
-from optdesign.designs import DesignSpace, Share
+from optdesign.criteria import (
+    AOptimality,
+    Compound,
+    COptimality,
+    Criterion,
+    DOptimality,
+    Elementary,
+    EOptimality,
+    IOptimality,
+)
+from optdesign.designs import Design, DesignSpace, Share, Total
 from optdesign.errors import OptDesignError, SpecificationError, listed
 from optdesign.inference import WaldTest
 from optdesign.layouts import Nested
 from optdesign.measures import Candidates, Measure
 from optdesign.study.reading import Study
 from optdesign.study.tables import Candidates as CandidatesTable
-from optdesign.study.tables import Criterion as CriterionTable
+from optdesign.study.tables import Constraint as ConstraintTable
 from optdesign.study.tables import Observed as ObservedTable
-from optdesign.study.tables import Span
+from optdesign.study.tables import Options, Span
 
 
 @contextmanager
@@ -62,8 +71,14 @@ def space_of(study: Study) -> DesignSpace:
             replicates=(1.0, np.inf) if table.replicates is None else table.replicates,
             common_replicates=table.common_replicates,
             at_most=table.at_most,
-            constraints=[Share(s.condition, s.at_least, s.at_most) for s in table.constraints],
+            constraints=[_constraint(each) for each in table.constraints],
         )
+
+
+def _constraint(table: ConstraintTable) -> Share | Total:
+    if table.condition is not None:
+        return Share(table.condition, **table.bounds)
+    return Total(table.total or "", **table.bounds, of=table.of)
 
 
 def _candidates(study: Study, table: CandidatesTable | None) -> Candidates:
@@ -110,17 +125,50 @@ def cost_of(study: Study) -> Cost:
     return Cost(**study.tables.cost.model_dump())
 
 
-def criterion_of(study: Study) -> Criterion:
+def limits_of(study: Study) -> dict[str, tuple[Cost, float]]:
+    """Further budgets."""
+    limits = {}
+    for name, table in study.tables.goal.limits.items():
+        with placed(study, "goal", "limits", name):
+            limits[name] = (Cost(**table.model_dump(exclude={"amount"})), table.amount)
+    return limits
+
+
+def already_of(study: Study) -> Design | None:
+    """What has been run, if anything."""
+    name = study.tables.goal.already
+    if name is None:
+        return None
+    with placed(study, "goal", "already"):
+        layout = Nested(*study.factors) if study.factors else None
+        return Design.from_frame(read_frame(study, name), layout, study.model.covariates)
+
+
+def criterion_of(study: Study, space: DesignSpace) -> Criterion:
     """What is minimised; 'c' alone is the variance of the tested coefficient."""
-    stated = study.tables.goal.criterion
-    table = stated if isinstance(stated, CriterionTable) else CriterionTable(kind=stated)
+    table = study.tables.goal.stated
     with placed(study, "goal", "criterion"):
-        if table.kind == "D":
-            return DOptimality(table.of)
-        if table.kind == "A":
-            return AOptimality(table.weights)
-        tested = {study.tables.test.coefficient: 1.0} if study.tables.test else {}
-        return COptimality(table.combination or tested)
+        if table.criteria is None:
+            return _elementary(study, space, table.kind, table)
+        return Compound([(each.weight, _elementary(study, space, each.kind, each)) for each in table.criteria])
+
+
+def _elementary(study: Study, space: DesignSpace, kind: str, table: Options) -> Elementary:
+    tested = {study.tables.test.coefficient: 1.0} if study.tables.test else {}
+    made: dict[str, Callable[[], Elementary]] = {
+        "D": lambda: DOptimality(table.of),
+        "A": lambda: AOptimality(table.weights),
+        "c": lambda: COptimality(table.combination or tested),
+        "E": lambda: EOptimality(table.of),
+        "I": lambda: IOptimality(_law(space) if table.over is None else _observed(study, table.over)),
+    }
+    return made[kind]()
+
+
+def _law(space: DesignSpace) -> Measure:
+    """Candidate points in equal shares, at the observed law."""
+    points = Measure.from_frame(space.candidates.points)
+    return points if space.observed is None else points * space.observed
 
 
 def test_of(study: Study) -> WaldTest | None:

@@ -19,6 +19,7 @@ from optdesign.errors import SpecificationError, listed, nearest
 from optdesign.families import family_named, link_named
 from optdesign.formula import ParsedFormula, parse
 from optdesign.models import MixedModel, NominalValues, check_size
+from optdesign.study.tables import Cost as CostTable
 from optdesign.study.tables import Model, StudyFile
 
 Keys = tuple[str | int, ...]
@@ -337,6 +338,7 @@ class _Files:
         self.pilot = self._header(("nominal", "from_pilot"), study.tables.nominal.from_pilot)
         self.candidates = self._covariates("candidates", space.candidates)
         self.observed = self._covariates("observed", space.observed)
+        self._header(("goal", "already"), study.tables.goal.already)
 
     def _header(self, keys: Keys, name: str | None) -> list[str] | None:
         if name is None:
@@ -444,12 +446,20 @@ def _uses(study: Study) -> Iterator[tuple[Keys, str]]:
         if isinstance(getattr(tables.model, key), str):
             yield ("model", key), getattr(tables.model, key)
     yield from ((("space", "levels", name), name) for name in tables.space.levels)
-    for at, share in enumerate(tables.space.constraints):
-        yield from ((("space", "constraints", at), name) for name in _names(share.condition))
-    prices: dict[Keys, str | float] = {("units", factor): price for factor, price in tables.cost.units.items()}
-    prices["observation",] = tables.cost.observation
-    for keys, price in prices.items():
-        yield from ((("cost", *keys), name) for name in (_names(price) if isinstance(price, str) else ()))
+    for at, constraint in enumerate(tables.space.constraints):
+        text = constraint.condition or constraint.total or ""
+        yield from ((("space", "constraints", at), name) for name in _names(text))
+    for where, cost in _costs(study).items():
+        prices: dict[Keys, str | float] = {("units", factor): price for factor, price in cost.units.items()}
+        prices["observation",] = cost.observation
+        for keys, price in prices.items():
+            yield from (((*where, *keys), name) for name in (_names(price) if isinstance(price, str) else ()))
+
+
+def _costs(study: Study) -> dict[Keys, CostTable]:
+    """Every table of prices, and where it stands."""
+    limits: dict[Keys, CostTable] = {("goal", "limits", name): at for name, at in study.tables.goal.limits.items()}
+    return {("cost",): study.tables.cost, **limits}
 
 
 def _factor_problems(study: Study) -> Iterator[Problem]:
@@ -457,7 +467,8 @@ def _factor_problems(study: Study) -> Iterator[Problem]:
     tables, factors = study.tables, study.factors
     named: list[tuple[Keys, str]] = [(("space", "levels", c), f) for c, f in tables.space.levels.items()]
     named += [(("space", "counts", factor), factor) for factor in tables.space.counts]
-    named += [(("cost", "units", factor), factor) for factor in tables.cost.units]
+    for where, cost in _costs(study).items():
+        named += [((*where, "units", factor), factor) for factor in cost.units]
     for keys, factor in named:
         if factor not in factors:
             yield keys, f"'{factor}' is not a grouping factor: {listed(factors)}.{nearest(factor, factors)}"

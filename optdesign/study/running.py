@@ -6,15 +6,15 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from optdesign import formula as formulas
-from optdesign.covariance import coefficient_index, existing_covariances
+from optdesign.covariance import coefficient_index
 from optdesign.errors import (
     AsymptoticRegimeWarning,
     InfeasibleBudgetError,
@@ -26,10 +26,20 @@ from optdesign.errors import (
 from optdesign.fit import Fit, fit
 from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample_size, smallest_count
 from optdesign.models import NominalValues
-from optdesign.optimize import OptimalDesign, optimize
+from optdesign.optimize import OptimalDesign, Status, optimize
 from optdesign.optimize.problem import bound_criterion, make_problem
 from optdesign.optimize.profile import budget_line, criterion_surface
-from optdesign.study.building import cost_of, criterion_of, placed, read_frame, space_of, test_of
+from optdesign.optimize.scoring import reported
+from optdesign.study.building import (
+    already_of,
+    cost_of,
+    criterion_of,
+    limits_of,
+    placed,
+    read_frame,
+    space_of,
+    test_of,
+)
 from optdesign.study.reading import Study
 from optdesign.study.result import StudyResult
 from optdesign.study.words import money, plural
@@ -37,7 +47,7 @@ from optdesign.study.words import money, plural
 if TYPE_CHECKING:
     from optdesign.costs import Cost
     from optdesign.criteria import Criterion
-    from optdesign.designs import DesignSpace
+    from optdesign.designs import Design, DesignSpace
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +66,24 @@ class Question:
     criterion: Criterion
     cost: Cost
     test: WaldTest | None
+    limits: dict[str, tuple[Cost, float]]
+    already: Design | None
 
     @property
-    def parts(self) -> tuple[Any, ...]:
+    def parts(self) -> dict[str, Any]:
         """Arguments of `optimize`, and of `make_problem`."""
         goal = self.study.tables.goal
-        return self.study.model, self.nominal, self.space, self.criterion, self.cost, goal.budget, goal.order
+        return {
+            "model": self.study.model,
+            "nominal": self.nominal,
+            "space": self.space,
+            "criterion": self.criterion,
+            "cost": self.cost,
+            "budget": goal.budget,
+            "order": goal.order,
+            "limits": self.limits,
+            "already": self.already,
+        }
 
 
 def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
@@ -71,7 +93,9 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
         question = ask(study, progress)
         progress("finding the best design")
         with explained(question):
-            best = optimize(*question.parts)
+            best = optimize(**question.parts)
+        if best.status is Status.STOPPED:  # a study is done as a whole, or not at all
+            raise KeyboardInterrupt
         progress("working out what the plan can show")
         precision = _precision(best)
         tested = _Tested.of(question, best, _orders(precision))
@@ -136,7 +160,18 @@ def ask(study: Study, progress: Callable[[str], None]) -> Question:
             nominal = pilot.nominal_values()
     else:
         nominal = NominalValues(table.beta or (), table.covariance, table.dispersion)
-    question = Question(study, pilot, nominal, space_of(study), criterion_of(study), cost_of(study), test_of(study))
+    space = space_of(study)
+    question = Question(
+        study,
+        pilot,
+        nominal,
+        space,
+        criterion_of(study, space),
+        cost_of(study),
+        test_of(study),
+        limits_of(study),
+        already_of(study),
+    )
     _check_names(question)
     return question
 
@@ -165,7 +200,7 @@ def _check_names(question: Question) -> None:
 def cheapest_price(question: Question) -> float:
     """Price of the cheapest design within the bounds, fixed cost included; checks all that can be without a search."""
     with explained(question):
-        problem = make_problem(*question.parts)
+        problem = make_problem(**question.parts)
         problem.require_affordable()
     return problem.cheapest() + question.cost.fixed
 
@@ -209,8 +244,13 @@ def _others(question: Question, name: str, value: object) -> str:
 def _precision(best: OptimalDesign) -> pd.DataFrame:
     """Standard errors of the plan by order, and the ratio of the two-term to the leading ones where both exist."""
     further = ["exact"] if best.model.is_gaussian else ["averaged"]
-    orders = list(dict.fromkeys(["leading", "two-term", *further, best.order]))
-    found = existing_covariances(best.model, best.nominal, best.rounded.design, orders)
+    problems = [
+        replace(best.problem, order=order) for order in dict.fromkeys(["leading", "two-term", *further, best.order])
+    ]
+    found = {}
+    for problem in problems:
+        with suppress(SpecificationError):  # an order that has no finite answer here
+            found[problem.order] = reported(problem, best.nominal, best.rounded.design)
     frame = pd.DataFrame(
         {order: cov.standard_errors for order, cov in found.items()},
         index=pd.Index(found["leading"].names, name="coefficient"),
@@ -282,7 +322,7 @@ def _counts(best: OptimalDesign, test: WaldTest, needed: SampleSize | None) -> l
 
 
 def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-    """The budget line and the criterion's surface; neither without units."""
+    """The budget line and the criterion's surface; neither without units, no surface around what has been run."""
     design = best.design
     if design.layout is None:
         return None, None
@@ -291,7 +331,7 @@ def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, pd.DataFrame | No
     first, last = max(1.0, np.ceil(low)), max(1.0, min(np.floor(high), np.ceil(3.0 * mean) + 2.0))
     line = budget_line(best, np.unique(np.linspace(first, last, LINE).round()).tolist())
     low, high = _admissible(best, mean)
-    if high < 1.05 * low:
+    if high < 1.05 * low or best.already is not None:
         return line, None
     units = np.linspace(0.5, 1.5, SIDE) * design.units
     return line, criterion_surface(best, units.tolist(), np.linspace(low, high, SIDE).tolist())

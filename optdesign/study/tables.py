@@ -158,20 +158,48 @@ class Layout(Table):
     nested: Names = Field(description="a list of grouping factors, outermost first, as in { nested = ['clinic'] }")
 
 
-class Share(Table):
-    """A bound on the share of units, or of observations, at which a condition holds."""
+class Constraint(Table):
+    """A bound on the share of units, or of observations, at which a condition holds, or on a total over them."""
 
-    condition: Name = Field(description="an expression in the candidate columns, such as \"arm == 'control'\"")
-    at_least: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="the smallest share, between 0 and 1"
+    condition: Name | None = Field(
+        default=None, description="an expression in the candidate columns, such as \"arm == 'control'\""
     )
-    at_most: Annotated[float, Field(ge=0, le=1)] = Field(default=1.0, description="the largest share, between 0 and 1")
+    total: Name | None = Field(
+        default=None, description='an expression in the candidate columns that is added up, such as "dose > 5"'
+    )
+    of: Literal["observations", "units"] = Field(
+        default="observations", description="'observations' or 'units': what a total is over"
+    )
+    at_least: Number | None = Field(
+        default=None, description="the smallest share, between 0 and 1, or the smallest total"
+    )
+    at_most: Number | None = Field(default=None, description="the largest share, between 0 and 1, or the largest total")
 
     @model_validator(mode="after")
-    def _in_order(self) -> Share:
-        if self.at_least > self.at_most:
+    def _one_kind(self) -> Constraint:
+        if (self.condition is None) == (self.total is None):
+            raise ValueError("give either condition = '…', for a share, or total = '…'.")
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("bounds nothing: give at_least or at_most.")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError(f"at_least = {self.at_least:g} is above at_most = {self.at_most:g}: exchange them.")
         return self
+
+    @model_validator(mode="after")
+    def _share(self) -> Constraint:
+        for key, bound in self.bounds.items() if self.condition is not None else ():
+            if not 0 <= bound <= 1:
+                raise ValueError(f"{key} = {bound:g} is not a share: needed a number between 0 and 1.")
+        if self.condition is not None and "of" in self.model_fields_set:
+            raise ValueError("of belongs to a total; a share is of units where its condition is constant within one.")
+        return self
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that are given."""
+        return {
+            key: bound for key, bound in (("at_least", self.at_least), ("at_most", self.at_most)) if bound is not None
+        }
 
 
 class Space(Table):
@@ -202,8 +230,10 @@ class Space(Table):
     at_most: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="a whole number of at least 1: how often one point may be used within a unit"
     )
-    constraints: Annotated[tuple[Share, ...], Field(strict=False)] = Field(
-        default=(), description="a list of tables { condition = \"arm == 'control'\", at_least = 0.3 }"
+    constraints: Annotated[tuple[Constraint, ...], Field(strict=False)] = Field(
+        default=(),
+        description='a list of tables { condition = "arm == \'control\'", at_least = 0.3 } or { total = "dose > 5", '
+        "at_most = 200 }",
     )
 
 
@@ -226,33 +256,84 @@ class Cost(Table):
     )
 
 
-class Criterion(Table):
-    """The criterion with its options."""
+class Limit(Cost):
+    """A further budget, with prices in a currency of its own."""
 
-    kind: Literal["D", "A", "c"] = Field(description="'D', 'A' or 'c'")
-    of: Names | None = Field(default=None, description="a list of the coefficients that a D-criterion is about")
+    amount: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        description="a positive finite number: what there is of it"
+    )
+
+
+#: The options that each kind of criterion takes.
+OPTIONS = {"D": {"of"}, "A": {"weights"}, "c": {"combination"}, "E": {"of"}, "I": {"over"}, "compound": {"criteria"}}
+
+
+class Options(Table):
+    """What criteria of several kinds may be about."""
+
+    of: Names | None = Field(default=None, description="a list of the coefficients that a D- or E-criterion is about")
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
         default=None, description="a table { coefficient = weight } of an A-criterion, not negative"
     )
     combination: dict[str, Number] | None = Field(
         default=None, description="a table { coefficient = number } of a c-criterion"
     )
+    over: Observed | None = Field(
+        default=None,
+        description="a table with grid = { … } or from_frame = 'file.csv', the law over which an I-criterion averages; "
+        "the candidates, at the observed law, by default",
+    )
+
+
+def _check_options(kind: str, table: Table, own: set[str]) -> None:
+    odd = table.model_fields_set - own - OPTIONS[kind]
+    if odd:
+        (allowed,) = OPTIONS[kind]
+        raise ValueError(f"kind = '{kind}' takes the option '{allowed}', not {', '.join(sorted(odd))}.")
+
+
+class Component(Options):
+    """One of the criteria of a compound one."""
+
+    kind: Literal["D", "A", "c", "E", "I"] = Field(description="'D', 'A', 'c', 'E' or 'I'")
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1.0, description="a positive number; weights are scaled to sum to one"
+    )
+
+    @model_validator(mode="after")
+    def _own_options(self) -> Component:
+        _check_options(self.kind, self, {"kind", "weight"})
+        return self
+
+
+class Criterion(Options):
+    """The criterion with its options."""
+
+    kind: Literal["D", "A", "c", "E", "I", "compound"] = Field(description="'D', 'A', 'c', 'E', 'I' or 'compound'")
+    criteria: Annotated[tuple[Component, ...], Field(strict=False, min_length=1)] | None = Field(
+        default=None, description="a list of tables such as { kind = 'D', weight = 2.0 } of a compound criterion"
+    )
 
     @model_validator(mode="after")
     def _own_options(self) -> Criterion:
-        allowed = {"D": "of", "A": "weights", "c": "combination"}[self.kind]
-        odd = self.model_fields_set - {"kind", allowed}
-        if odd:
-            raise ValueError(f"kind = '{self.kind}' takes the option '{allowed}', not {', '.join(sorted(odd))}.")
+        _check_options(self.kind, self, {"kind"})
+        if self.kind == "compound" and not self.criteria:
+            raise ValueError("kind = 'compound' needs criteria = [ … ], a list of tables with kind and weight.")
         return self
+
+    @property
+    def about_the_test(self) -> bool:
+        """Whether it is about the tested coefficient, or one of its criteria is."""
+        each = self.criteria or (self,)
+        return any(criterion.kind == "c" and not criterion.combination for criterion in each)
 
 
 class Goal(Table):
     """What is wanted, and the money there is."""
 
-    criterion: Literal["D", "A", "c"] | Criterion = Field(
-        description="'D', 'A' or 'c', or a table such as { kind = 'c', combination = { treat = 1.0 } }; 'c' alone is "
-        "the coefficient of [test]"
+    criterion: Literal["D", "A", "c", "E", "I"] | Criterion = Field(
+        description="'D', 'A', 'c', 'E' or 'I', or a table such as { kind = 'c', combination = { treat = 1.0 } }; 'c' "
+        "alone is the coefficient of [test]"
     )
     budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         description="a positive finite number, in the currency of [cost]"
@@ -261,6 +342,19 @@ class Goal(Table):
         default="two-term",
         description="the approximation of the covariance: 'leading', 'two-term', 'averaged' or 'exact'",
     )
+    limits: dict[str, Limit] = Field(
+        default={},
+        description="a table of further budgets, { hours = { amount = 300, observation = 0.5 } }, priced as in [cost]",
+    )
+    already: Name | None = Field(
+        default=None,
+        description="the name of a CSV file beside the study file with what has been run, a row per observation",
+    )
+
+    @property
+    def stated(self) -> Criterion:
+        """The criterion as a table."""
+        return self.criterion if isinstance(self.criterion, Criterion) else Criterion(kind=self.criterion)
 
 
 class Test(Table):
@@ -308,12 +402,19 @@ class StudyFile(Table):
 
     @model_validator(mode="after")
     def _c_of_something(self) -> StudyFile:
-        kind = self.goal.criterion if isinstance(self.goal.criterion, str) else self.goal.criterion.kind
-        stated = isinstance(self.goal.criterion, Criterion) and self.goal.criterion.combination
-        if kind == "c" and not stated and self.test is None:
+        if self.goal.stated.about_the_test and self.test is None:
             raise ValueError(
                 "[goal] criterion = 'c' is about the coefficient of [test], which is missing: add the table, or write "
                 "criterion = { kind = 'c', combination = { coefficient = 1.0 } }."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _new_and_old(self) -> StudyFile:
+        if self.goal.already is not None and self.test is not None:
+            raise ValueError(
+                "[test] and [goal] already do not go together: the power of new and old observations together is not "
+                "worked out. Leave [test] out, and state the coefficient in the criterion."
             )
         return self
 

@@ -58,17 +58,21 @@ def describe(study: Study, space: DesignSpace) -> Iterator[str]:
     yield "Nominal values are " + (f"fitted from {source}." if source else "stated in the study file.")
     yield from _choices(study, space)
     goal = tables.goal
-    kind = goal.criterion if isinstance(goal.criterion, str) else goal.criterion.kind
-    yield (
-        f"Wanted is the {kind}-optimal design that {money(goal.budget, study.currency)} buys, by the {goal.order} "
-        "covariance."
-    )
+    kind = goal.stated.kind
+    wanted = "best design by a compound criterion" if kind == "compound" else f"{kind}-optimal design"
+    yield f"Wanted is the {wanted} that {money(goal.budget, study.currency)} buys, by the {goal.order} covariance."
+    for name, limit in goal.limits.items():
+        yield f"There are {limit.amount:,g} of {name}."
+    if goal.already is not None:
+        yield f"The observations of {goal.already} have been run: they count, and cost nothing."
     if tables.test is not None:
         aim = f" with power {tables.test.power:g}" if tables.test.power else ""
         yield f"It will test {tables.test.coefficient} ({tables.test.alternative}, level {tables.test.alpha:g}){aim}."
 
 
 def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
+    from optdesign.designs import Share
+
     points = space.candidates.points
     for name in points:
         level = f"per {study.unit}" if name in space.levels else f"per {study.observation}"
@@ -83,8 +87,12 @@ def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
     if space.observed is not None:
         names = ", ".join(map(str, space.observed.points))
         yield f"Observed, not chosen, is {names}, with {len(space.observed.points)} different values in its law."
-    for share in space.constraints:
-        yield f"The share with {share.condition} is between {share.at_least:g} and {share.at_most:g}."
+    for constraint in space.constraints:
+        bounds = f"between {constraint.at_least:g} and {constraint.at_most:g}"
+        if isinstance(constraint, Share):
+            yield f"The share with {constraint.condition} is {bounds}."
+        else:
+            yield f"The total of {constraint.expression} over {constraint.of} is {bounds}."
 
 
 def _range(bounds: tuple[float, float]) -> str:

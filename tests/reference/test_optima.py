@@ -1,6 +1,9 @@
 """Published optimal designs, and joint optima computed by other means."""
 
+import itertools
+
 import numpy as np
+import pandas as pd
 import pytest
 
 import optdesign as od
@@ -104,14 +107,22 @@ def test_classical_number_of_replicates(icc, ratio, expected):
     assert best.design.groups[0].replicates == pytest.approx(expected, abs=2e-3)
 
 
-def cluster_trial(common):
+def cluster_model():
+    return od.MixedModel("y ~ t + (1 | c)"), od.NominalValues([0.0, 0.0], {"c": 0.1}, 0.4)
+
+
+def cluster_trial(common, replicates=(0, np.inf), constraints=()):
     """ICC .2, R² .5 at both levels, 1 per person, 5 per control cluster and 50 per treated one."""
     space = od.DesignSpace(
-        od.Nested("c"), od.Candidates.grid(t=[0, 1]), levels={"t": "c"}, common_replicates=common, **LOOSE
+        od.Nested("c"),
+        od.Candidates.grid(t=[0, 1]),
+        levels={"t": "c"},
+        replicates=replicates,
+        common_replicates=common,
+        constraints=constraints,
     )
     return od.optimize(
-        od.MixedModel("y ~ t + (1 | c)"),
-        od.NominalValues([0.0, 0.0], {"c": 0.1}, 0.4),
+        *cluster_model(),
         space,
         od.COptimality({"t": 1.0}),
         od.Cost({"c": "5 + 45*t"}, 1.0),
@@ -134,3 +145,142 @@ def test_cluster_trial_with_sizes_by_arm():
 def test_variance_that_the_literature_gives_for_common_size():
     """6.43 % less variance at sizes by arm: the common optimum's variance is 1.0643 times as large."""
     assert cluster_trial(common=True).value / cluster_trial(common=False).value == pytest.approx(1.0643, abs=1e-4)
+
+
+@pytest.mark.parametrize("factors", [2, 3])
+def test_mixture_of_the_first_degree(factors):
+    """Scheffé's linear mixture: equal weights on the pure blends, log det M = −q log q."""
+    names, blends = "abc"[:factors], mixture(factors, steps=6)
+    best = plain("y ~ 0 + " + " + ".join(names), blends, od.DOptimality())
+    assert sorted(weights(best, *names)) == sorted(map(tuple, np.eye(factors)))
+    assert list(weights(best, *names).values()) == pytest.approx([1 / factors] * factors, abs=1e-5)
+    assert best.value + factors * np.log(1000) == pytest.approx(factors * np.log(factors), abs=1e-5)
+
+
+@pytest.mark.parametrize("factors", [2, 3])
+def test_mixture_of_the_second_degree(factors):
+    """Scheffé's quadratic mixture: equal weights on pure and on half-and-half blends (Kiefer 1961)."""
+    names, size = "abc"[:factors], factors * (factors + 1) // 2
+    pairs = [f"{a}:{b}" for a, b in itertools.combinations(names, 2)]
+    best = plain("y ~ 0 + " + " + ".join([*names, *pairs]), mixture(factors, steps=6), od.DOptimality())
+    support = {tuple(sorted(point)) for point in weights(best, *names)}
+    assert support == {(0.0,) * (factors - 1) + (1.0,), (0.0,) * (factors - 2) + (0.5, 0.5)}
+    assert list(weights(best, *names).values()) == pytest.approx([1 / size] * size, abs=1e-5)
+    # The model matrix of the support is triangular, with 1 for pure blends and ¼ for half-and-half ones.
+    expected = size * np.log(size) + 2 * (size - factors) * np.log(4)
+    assert best.value + size * np.log(1000) == pytest.approx(expected, abs=1e-5)
+
+
+def mixture(factors, steps):
+    """All blends of some factors in steps of 1/steps."""
+    grid = itertools.product(range(steps + 1), repeat=factors)
+    blends = [dict(zip("abc", np.divide(point, steps), strict=False)) for point in grid if sum(point) == steps]
+    return od.Candidates.from_frame(pd.DataFrame(blends))
+
+
+def test_cubic_support():
+    inner = 1 / np.sqrt(5)
+    candidates = od.Candidates.grid(x=[*np.linspace(-1, 1, 21), -inner, inner])
+    best = plain("y ~ x + I(x**2) + I(x**3)", candidates, od.DOptimality())
+    expected = dict.fromkeys([(-1.0,), (-0.4472,), (0.4472,), (1.0,)], 0.25)
+    assert weights(best, "x") == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("combination", "support", "variance"),
+    [
+        ({"x": 1.0}, {(-1.0,): 0.5, (1.0,): 0.5}, 1.0),
+        ({"I(x ** 2)": 1.0}, {(-1.0,): 0.25, (0.0,): 0.5, (1.0,): 0.25}, 4.0),
+        ({"Intercept": 1.0, "x": 2.0, "I(x ** 2)": 4.0}, {(-1.0,): 1 / 7, (0.0,): 3 / 7, (1.0,): 3 / 7}, 49.0),
+    ],
+    ids=["slope", "curvature", "extrapolation to 2"],
+)
+def test_quadratic_regression_by_c(combination, support, variance):
+    """Elfving: weights and variance from the Lagrange (Chebyshev) coefficients of the functional at −1, 0, 1."""
+    best = plain("y ~ x + I(x**2)", od.Candidates.grid(x=np.linspace(-1, 1, 41)), od.COptimality(combination))
+    assert weights(best, "x") == pytest.approx(support, abs=2e-4)
+    assert best.value * 1000 == pytest.approx(variance, rel=1e-6)
+
+
+def test_curvature_by_d_s_is_curvature_by_c():
+    """D_s for the highest coefficient of a quadratic: (¼, ½, ¼), as by c."""
+    best = plain("y ~ x + I(x**2)", od.Candidates.grid(x=np.linspace(-1, 1, 41)), od.DOptimality(of=["I(x ** 2)"]))
+    assert weights(best, "x") == pytest.approx({(-1.0,): 0.25, (0.0,): 0.5, (1.0,): 0.25}, abs=2e-4)
+
+
+def test_cluster_trial_of_given_size():
+    """n = 20: share treated .374066696."""
+    control, treated = cluster_trial(True, replicates=20).design.groups
+    assert treated.count / (control.count + treated.count) == pytest.approx(0.374066696, abs=2e-6)
+
+
+def test_cluster_trial_of_given_share():
+    """Half treated: n = √110."""
+    half = cluster_trial(True, constraints=[od.Share("t == 1", at_least=0.5, at_most=0.5)])
+    assert half.design.groups[0].replicates == pytest.approx(np.sqrt(110), rel=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "expected"), [(20, 0.37, 0.8790305), (10, 0.5, 0.8975086), (20, 0.5, 0.8266527)]
+)
+def test_published_relative_efficiencies_of_cluster_trials(size, share, expected):
+    """They are printed for rounded plans, relative to n = 9 and share .33; costs are those of clusters and persons."""
+    best, model = cluster_trial(common=True), cluster_model()
+
+    def scored(n, p):
+        arms = [od.Group(units, n, od.Measure.grid(), {"t": t}) for t, units in ((0, 1 - p), (1, p))]
+        return at_budget(od.Design(od.Nested("c"), arms), model, best)
+
+    assert scored(size, share) / scored(9, 0.33) == pytest.approx(expected, abs=6e-8)
+    assert scored(9, 0.33) < 1
+
+
+def at_budget(design, model, best):
+    """Efficiency of a design, enlarged until it spends what the optimum spends."""
+    enlarged = design.scaled(counts=best.spend / design.spend(best.cost))
+    return od.efficiency(*model, enlarged, best.criterion, best)
+
+
+def multisite_model():
+    """ICC .2, variance of the effect .02, R² .5 within and between sites; treatment is coded ±½."""
+    return od.MixedModel("y ~ t + (1 + t | s)"), od.NominalValues([0.0, 0.0], {"s": np.diag([0.2, 0.01])}, 0.4)
+
+
+def multisite(**space):
+    """10 per site, 1 per person, 10 per treated one."""
+    candidates = od.Candidates.grid(t=[-0.5, 0.5])
+    return od.optimize(
+        *multisite_model(),
+        od.DesignSpace(od.Nested("s"), candidates, **{**LOOSE, **space}),
+        od.COptimality({"t": 1.0}),
+        od.Cost({"s": 10.0}, "1 + 9*(t > 0)"),
+        1e4,
+    )
+
+
+def test_multisite_trial():
+    """p = 1/(1 + √10), n = √{(c_site/c_person) σ²/(p(1 − p) ω)}, c_person = 1 + 9p, for the least variance."""
+    best = multisite()
+    share = 1 / (1 + np.sqrt(10))
+    assert weights(best, "t")[0.5,] == pytest.approx(share, abs=2e-6)
+    size = np.sqrt(10 * 0.4 / (share * (1 - share) * 0.01 * (1 + 9 * share)))
+    assert best.design.groups[0].replicates == pytest.approx(size, rel=1e-4)
+
+
+@pytest.mark.parametrize(("size", "share", "expected"), [(15, 0.5, 0.8071131), (5, 0.33, 0.7847609)])
+def test_published_relative_efficiencies_of_multisite_trials(size, share, expected):
+    """They are printed for rounded plans, relative to n = 23 and share .24."""
+    best, model = multisite(), multisite_model()
+
+    def scored(n, p):
+        measure = od.Measure.grid(t=[-0.5, 0.5], weights=[1 - p, p])
+        return at_budget(od.Design(od.Nested("s"), counts={"s": 1}, replicates=n, measure=measure), model, best)
+
+    assert scored(size, share) / scored(23, 0.24) == pytest.approx(expected, abs=6e-8)
+
+
+def test_published_multisite_allocation_is_near_the_least_variance():
+    """n = 23.498177, p = .240233: sites smaller than the least variance asks for, at a small loss."""
+    measure = od.Measure.grid(t=[-0.5, 0.5], weights=[1 - 0.240233, 0.240233])
+    plan = od.Design(od.Nested("s"), counts={"s": 1}, replicates=23.498177, measure=measure)
+    assert 0.99 < at_budget(plan, multisite_model(), multisite()) < 1

@@ -9,11 +9,23 @@ ROOT = Path(__file__).parents[2] / "optdesign"
 FLOORS = {
     7: ("cli", "app"),
     6: ("study", "report", "plotting"),
-    5: ("compare", "inference", "simulate"),
+    5: ("cheapest", "compare", "inference", "simulate", "tradeoffs"),
     4: ("optimize", "fit"),
     3: ("criteria", "goals"),
     2: ("covariance",),
-    1: ("models", "designs", "units", "listing", "incidence", "layouts", "measures", "costs", "formula"),
+    1: (
+        "models",
+        "designs",
+        "units",
+        "listing",
+        "incidence",
+        "layouts",
+        "measures",
+        "costs",
+        "formula",
+        "masses",
+        "schedules",
+    ),
     0: ("families", "quadrature", "linalg", "errors"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -107,8 +107,8 @@ def test_treatment_of_rows_with_a_random_slope_is_estimable():
 
 
 def test_optimiser_says_what_it_does_not_do():
-    space = od.DesignSpace(od.Crossed("s", "i"), od.Candidates.grid(arm=[0, 1]), levels={"arm": "s"})
-    with pytest.raises(od.SpecificationError, match="designs are optimised for one grouping factor"):
+    space = od.DesignSpace(od.Nested("s", "i"), od.Candidates.grid(arm=[0, 1]), levels={"arm": "s"})
+    with pytest.raises(od.SpecificationError, match="units within units, designs are optimised by order"):
         od.optimize(MODEL, GUESS, space, od.DOptimality(), od.Cost({"s": 1, "i": 1}, 1), 100)
 
 

@@ -198,3 +198,37 @@ def test_prints():
     assert repr(candidates).splitlines()[0] == "Candidates of 40 points"
     assert len(repr(candidates).splitlines()) < 20
     assert measure.to_frame().columns.tolist() == ["x", "weight"]
+
+
+def test_a_region_has_intervals_and_lists():
+    region = Candidates.region(x=(-1, 1), z=(0, 5), arm=["a", "b"])
+    assert dict(region.intervals) == {"x": (-1.0, 1.0), "z": (0.0, 5.0)}
+    assert len(region.points) == 45 * 45 * 2
+    assert repr(region) == (
+        "CandidateRegion(x from -1 to 1, z from 0 to 5, arm in ['a', 'b']; a grid of 4050 points to start from)"
+    )
+
+
+def test_a_coarser_region_keeps_its_ends_and_its_reference():
+    region = Candidates.region(x=(-1, 1), z=(0, 5))
+    coarser = region.coarser(["z"], 25)
+    assert coarser.points["z"].nunique() == 23
+    assert coarser.points["x"].nunique() == 45
+    assert (coarser.points["z"].min(), coarser.points["z"].max()) == (0.0, 5.0)
+    assert len(coarser.reference) == 45 * 45
+    assert len(region.coarser([], 25).points) == 45 * 45
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"x": [0, 1]}, r"a region needs an interval for at least one covariate, such as x=\(-1, 1\)"),
+        ({"x": (1, 1)}, r"'x' needs an interval \(lowest, highest\) with lowest < highest.*got \(1, 1\)"),
+        ({"x": (0, 1, 2)}, r"'x' needs an interval .*or a list of values; got \(0, 1, 2\)"),
+        ({"x": (0, np.inf)}, r"'x' needs an interval"),
+        ({"x": (0, 1), "arm": []}, r"'arm' has no values"),
+    ],
+)
+def test_bad_regions_are_refused(values, message):
+    with pytest.raises(SpecificationError, match=message):
+        Candidates.region(**values)

@@ -257,3 +257,46 @@ def test_badly_scaled_columns_are_rounded_all_the_same(widest):
     )
     assert best.design.groups[0].measure.weights == pytest.approx(1 / 7, abs=1e-3)
     assert best.rounded.to_frame()["x"].value_counts().tolist() == [15] * 7
+
+
+@pytest.mark.parametrize("side", [20, 50])
+def test_grid_whose_axes_divide_its_size_is_seen_to_vary(side):
+    """Every k-th point of such a grid has the same values of all factors but one."""
+    axis = np.linspace(-1, 1, side)
+    region = od.DesignSpace(None, od.Candidates.grid(a=axis, b=axis, c=axis)).region.thinned(50)
+    assert 40 <= region.n_atoms <= 60
+    spread = region.frame[["a", "b", "c"]]
+    assert (spread.nunique() >= 10).all()
+    assert np.linalg.matrix_rank(np.column_stack([np.ones(len(spread)), spread, spread**2])) == 7
+
+
+def on_a_line(region=(-1, 1), progress=None, **changes):
+    space = od.DesignSpace(None, od.Candidates.region(x=region), replicates=(0, np.inf))
+    model, guess = od.MixedModel("y ~ x + I(x**2) + I(x**3)"), od.NominalValues([0.0] * 4)
+    cost = od.Cost(observation=1.0)
+    return od.optimize(model, guess, space, od.DOptimality(), cost, 100.0, progress=progress, **changes)
+
+
+def test_an_interrupt_in_a_region_gives_the_best_so_far():
+    def impatient(number, excess):
+        raise KeyboardInterrupt
+
+    best = on_a_line(progress=impatient)
+    assert repr(best.status) == "stopped"
+    assert 0.99 < best.certificate.efficiency_bound < 1
+
+
+def test_a_region_refuses_what_belongs_to_points():
+    with pytest.raises(od.SpecificationError, match=r"at_most limits the use of single points"):
+        od.DesignSpace(None, od.Candidates.region(x=(0, 1)), at_most=1)
+    with pytest.raises(od.SpecificationError, match=r"'semidefinite' takes candidate points"):
+        on_a_line(method="semidefinite")
+
+
+def test_the_table_of_a_region_has_the_curve_between_the_support_points():
+    best = on_a_line()
+    rows = best.certificate.sensitivities.query("kind == 'observation'")
+    assert len(rows) > 100
+    assert (rows["mass"] > 0).sum() == 4
+    assert rows["ratio"].max() == pytest.approx(1.0, abs=1e-6)
+    assert best.rounded.efficiency_bound > 0.999

@@ -1,5 +1,6 @@
 """Study files: what their keys mean, where things stand in them, and the words for them."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 import optdesign as od
+from optdesign.optimize import Status
 from optdesign.study import building, telling, words
 from optdesign.study.building import cost_of, criterion_of, space_of
 from optdesign.study.reading import _names, place
@@ -165,17 +167,100 @@ power = 0.9
         ('"A"', od.AOptimality()),
         ('{ kind = "D", of = ["Intercept"] }', od.DOptimality(("Intercept",))),
         ('{ kind = "A", weights = { Intercept = 2.0 } }', od.AOptimality({"Intercept": 2.0})),
+        ('"E"', od.EOptimality()),
+        ('{ kind = "E", of = ["Intercept"] }', od.EOptimality(("Intercept",))),
+        (
+            '{ kind = "compound", criteria = [ { kind = "D", weight = 3 }, { kind = "E" } ] }',
+            od.Compound([(0.75, od.DOptimality()), (0.25, od.EOptimality())]),
+        ),
     ],
 )
 def test_criteria(study, criterion, expected):
     text = MEAN.replace('{ kind = "c", combination = { Intercept = 1.0 } }', criterion)
-    assert criterion_of(study(text)) == expected
+    made = study(text)
+    assert criterion_of(made, space_of(made)) == expected
 
 
 def test_c_alone_is_about_the_tested_coefficient(study):
     text = MEAN.replace('{ kind = "c", combination = { Intercept = 1.0 } }', '"c"')
-    made = criterion_of(study(f'{text}[test]\ncoefficient = "Intercept"\n'))
-    assert dict(made.combination) == {"Intercept": 1.0}
+    made = study(f'{text}[test]\ncoefficient = "Intercept"\n')
+    assert dict(criterion_of(made, space_of(made)).combination) == {"Intercept": 1.0}
+    compound = text.replace('"c"', '{ kind = "compound", criteria = [ { kind = "c" }, { kind = "D" } ] }')
+    made = study(f'{compound}[test]\ncoefficient = "Intercept"\n')
+    assert dict(criterion_of(made, space_of(made)).criteria[0][1].combination) == {"Intercept": 1.0}
+
+
+SLOPE = (
+    (
+        MEAN.replace("y ~ 1", "y ~ x + z")
+        .replace("[0.0]", "[0.0, 0.0, 0.0]")
+        .replace('{ kind = "c", combination = { Intercept = 1.0 } }', '"I"')
+    )
+    + """
+[space]
+candidates = { grid = { x = [0, 1] } }
+observed = { grid = { z = [2, 4] }, weights = [0.25, 0.75] }
+"""
+)
+
+
+def test_an_i_criterion_averages_over_the_candidates_at_the_observed_law(study):
+    made = study(SLOPE)
+    law = criterion_of(made, space_of(made)).over
+    pairs = law.points.assign(weight=law.weights).set_index(["x", "z"])["weight"]
+    assert pairs.to_dict() == pytest.approx({(0, 2): 0.125, (0, 4): 0.375, (1, 2): 0.125, (1, 4): 0.375})
+
+
+def test_an_i_criterion_averages_over_a_stated_law(study):
+    made = study(SLOPE.replace('"I"', '{ kind = "I", over = { grid = { x = [0.5], z = [3] } } }'))
+    assert criterion_of(made, space_of(made)).over.points.to_dict("list") == {"x": [0.5], "z": [3]}
+
+
+def test_limits_are_further_budgets(study):
+    limit = '[goal.limits]\n"nurse hours" = { amount = 300, units = { clinic = 2 }, observation = 0.5 }\n'
+    made = study(MEAN + limit)
+    assert building.limits_of(made) == {"nurse hours": (od.Cost({"clinic": 2}, 0.5), 300)}
+    best = od.run_study(made).best
+    assert best.design.spend(od.Cost({"clinic": 2}, 0.5)) == pytest.approx(300, rel=1e-5)
+    assert "There are 300 of nurse hours." in " ".join(telling.describe(made, space_of(made)))
+
+
+def test_what_has_been_run_is_read_from_a_file(study):
+    run = pd.DataFrame({"clinic": np.repeat(np.arange(10), 6)})
+    result = od.run_study(study(MEAN + 'already = "run.csv"\n', run=run))
+    model, guess, space = result.best.model, result.best.nominal, result.best.space
+    best = od.optimize(model, guess, space, result.best.criterion, result.best.cost, 10_000, already=run)
+    assert result.best.value == pytest.approx(best.value, rel=1e-9)
+    # The standard errors of the plan count what has been run.
+    alone = od.covariance(model, guess, result.best.rounded.design).matrix[0, 0]
+    old = (0.2 + 0.8 / 6) / 10
+    assert result.precision["two-term"].iloc[0] ** 2 == pytest.approx(1 / (1 / alone + 1 / old), rel=1e-9)
+
+
+def test_what_has_been_run_must_be_there_with_its_columns(study):
+    with pytest.raises(od.SpecificationError, match=r"\[goal\] already: there is no file"):
+        study(MEAN + 'already = "nowhere.csv"\n')
+    made = study(MEAN + 'already = "run.csv"\n', run=pd.DataFrame({"site": [1, 2]}))
+    with pytest.raises(od.SpecificationError, match=r"\[goal\] already: the data have no column 'clinic'"):
+        od.run_study(made)
+
+
+def test_a_total_is_a_constraint(study):
+    space = space_of(study(MEAN + '[space]\nconstraints = [ { total = "1", at_most = 30, of = "units" } ]\n'))
+    assert space.constraints == (od.Total("1", at_most=30, of="units"),)
+    made = study(MEAN + '[space]\nconstraints = [ { total = "1", at_most = 30, of = "units" } ]\n')
+    assert "The total of 1 over units is between -inf and 30." in list(telling.describe(made, space))
+    assert od.run_study(made).best.rounded.design.units == 30
+
+
+def test_an_interrupted_search_is_an_interrupted_study(study, monkeypatch):
+    def stopped(**question):
+        return dataclasses.replace(od.optimize(**question), status=Status.STOPPED)
+
+    made = study()
+    monkeypatch.setattr("optdesign.study.running.optimize", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        od.run_study(made)
 
 
 def test_test_and_cost(study):
