@@ -436,8 +436,10 @@ class Design:
 
     def __repr__(self) -> str:
         what = f"{self.layout!r}, " if self.layout else ""
+        several = len(self.counts) > 1
+        units = ", ".join(f"{n:g} of '{f}'" for f, n in self.counts.items()) if several else f"{self.units:g} units"
         return (
-            f"Design({what}{self.units:g} units, {self.observations:g} observations)\n"
+            f"Design({what}{units}, {self.observations:g} observations)\n"
             f"{self.to_frame().to_string(index=False, max_rows=16)}"
         )
 
