@@ -300,3 +300,15 @@ def test_the_table_of_a_region_has_the_curve_between_the_support_points():
     assert (rows["mass"] > 0).sum() == 4
     assert rows["ratio"].max() == pytest.approx(1.0, abs=1e-6)
     assert best.rounded.efficiency_bound > 0.999
+
+
+def test_a_region_refuses_several_factors_and_parts_of_units():
+    region = od.Candidates.region(x=(-1, 1), p=[1, 2])
+    for layout in (od.Nested("s", "c"), od.Crossed("s", "c")):
+        with pytest.raises(od.SpecificationError, match=r"continuous regions are for one grouping factor, or none"):
+            od.DesignSpace(layout, region)
+    model = od.MixedModel("y ~ x + (1 | s) + (1 | s:p)")
+    guess = od.NominalValues([0.0, 0.0], {"s": 0.2, "s:p": 0.1})
+    space = od.DesignSpace(od.Nested("s"), region, replicates=(1, 9))
+    with pytest.raises(od.SpecificationError, match=r"without parts of its units; the model has 's', 's:p'"):
+        od.optimize(model, guess, space, od.DOptimality(), od.Cost({"s": 50.0}, 1.0), 5_000, order="exact")
