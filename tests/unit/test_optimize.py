@@ -312,3 +312,11 @@ def test_a_region_refuses_several_factors_and_parts_of_units():
     space = od.DesignSpace(od.Nested("s"), region, replicates=(1, 9))
     with pytest.raises(od.SpecificationError, match=r"without parts of its units; the model has 's', 's:p'"):
         od.optimize(model, guess, space, od.DOptimality(), od.Cost({"s": 50.0}, 1.0), 5_000, order="exact")
+
+
+def test_units_that_are_worth_nothing_are_told():
+    """The slope within units of a Gaussian does not depend on how many units there are."""
+    model, guess = od.MixedModel("y ~ x + (1 | g)"), od.NominalValues([0.0, 1.0], {"g": 0.5})
+    space = od.DesignSpace(od.Nested("g"), od.Candidates.grid(x=[-1, 1]))
+    with pytest.raises(od.SpecificationError, match=r"units are worth nothing.*counts a lowest value"):
+        od.optimize(model, guess, space, od.COptimality({"x": 1.0}), od.Cost({"g": 10.0}, 1.0), 1000.0)
