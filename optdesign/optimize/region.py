@@ -23,12 +23,12 @@ from optdesign.costs import Cost
 from optdesign.covariance.encoded import encode
 from optdesign.covariance.nested import information_of
 from optdesign.designs import Region, region_of
-from optdesign.errors import SpecificationError
+from optdesign.errors import SpecificationError, listed
 from optdesign.layouts import Layout
 from optdesign.linalg import summed
 from optdesign.measures import SAME_PLACE, CandidateRegion, names_of
 from optdesign.optimize import interior
-from optdesign.optimize.choices import REPLICATES
+from optdesign.optimize.choices import REPLICATES, one_factor
 from optdesign.optimize.interior import GAPS, Iterate
 from optdesign.optimize.problem import Evaluation, Problem
 from optdesign.units import kinds, stacked
@@ -71,6 +71,11 @@ def refined(problem: Problem, progress: Callable[[int, float], None] | None = No
     The bound of the optimum allows for the excess that the summits of the last round still have. An interrupt from
     the keyboard ends the search.
     """
+    if not one_factor(problem.model, problem.space.layout):
+        raise SpecificationError(
+            "continuous regions are for random effects of one grouping factor, without parts of its units; the model "
+            f"has {listed(problem.model.factors)}. Give the points by Candidates.grid."
+        )
     region, between = problem.space.candidates, names_of(problem.space.region.types)
     assert isinstance(region, CandidateRegion)  # checked by whoever calls
     problem = problem.over(region.coarser([c for c in between if c in region.intervals], TYPES))
