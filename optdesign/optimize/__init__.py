@@ -309,7 +309,7 @@ def _best_common_numbers(build: Build, problem: Problem) -> Array:
 def _free_numbers(problem: Problem) -> Array:
     """Observations per innermost unit, then units of each inner factor per unit: smallest and largest, (numbers, 2)."""
     z, choice = interior.solve(problem).z, problem.choice
-    own = z[np.concatenate([np.arange(choice.n_units), np.arange(problem.n_units, len(z))])]
+    own = z[problem.chosen]
     assert isinstance(choice, NestedChoice)  # common numbers are of several types
     found = []
     for parts, units in [choice.chain[-1], *choice.chain[:-1]]:
@@ -375,7 +375,7 @@ def _check_covariates(model: MixedModel, space: DesignSpace) -> None:
 
 def _tidied(problem: Problem, z: Array) -> tuple[Array, Design]:
     """Masses without the negligible ones, what lies within each unit kept in all, and the design they make."""
-    own = np.concatenate([np.arange(problem.choice.n_units), np.arange(problem.n_units, len(z))])
+    own = problem.chosen
     tidy = z.copy()
     tidy[own] = problem.choice.tidied(z[own], (z / problem.scale)[own] > NEGLIGIBLE)
     return tidy, problem.choice.design(tidy[own])
