@@ -436,8 +436,10 @@ class Design:
 
     def __repr__(self) -> str:
         what = f"{self.layout!r}, " if self.layout else ""
+        several = len(self.counts) > 1
+        units = ", ".join(f"{n:g} of '{f}'" for f, n in self.counts.items()) if several else f"{self.units:g} units"
         return (
-            f"Design({what}{self.units:g} units, {self.observations:g} observations)\n"
+            f"Design({what}{units}, {self.observations:g} observations)\n"
             f"{self.to_frame().to_string(index=False, max_rows=16)}"
         )
 
@@ -710,6 +712,11 @@ class DesignSpace:
                 )
         if self.at_most is not None and not (is_number(self.at_most) and self.at_most >= 1 and self.at_most % 1 == 0):
             raise SpecificationError(f"at_most must be a whole number of at least 1, or None; got {self.at_most!r}.")
+        if isinstance(self.candidates, CandidateRegion) and len(factors) > 1:
+            raise SpecificationError(
+                f"continuous regions are for one grouping factor, or none; the layout is {self.layout!r}. Give the "
+                "points by Candidates.grid."
+            )
         if self.at_most is not None and isinstance(self.candidates, CandidateRegion):
             raise SpecificationError(
                 "at_most limits the use of single points, and a continuous region has points as near to each other as "

@@ -31,8 +31,8 @@ class Certificate:
     Over a continuous region (`Candidates.region`) the largest sensitivity is found numerically, not by interval
     arithmetic: on an even grid (101 values of one covariate, 45 of each of two, 13 of each of three, 7 of four, 5 of
     more, and of unit-level ones as many as make at most 25 unit types), and from there by following every local
-    maximum, the hundred highest at most, to 1e-7 of each interval. The bound allows for what the highest of
-    these still exceeds.
+    maximum, the hundred highest at most, to 1e-7 of each interval. The bound allows for what the highest of these
+    still exceeds.
 
     Attributes
     ----------

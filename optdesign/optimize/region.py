@@ -23,12 +23,12 @@ from optdesign.costs import Cost
 from optdesign.covariance.encoded import encode
 from optdesign.covariance.nested import information_of
 from optdesign.designs import Region, region_of
-from optdesign.errors import SpecificationError
+from optdesign.errors import SpecificationError, listed
 from optdesign.layouts import Layout
 from optdesign.linalg import summed
 from optdesign.measures import SAME_PLACE, CandidateRegion, names_of
 from optdesign.optimize import interior
-from optdesign.optimize.choices import REPLICATES
+from optdesign.optimize.choices import REPLICATES, one_factor
 from optdesign.optimize.interior import GAPS, Iterate
 from optdesign.optimize.problem import Evaluation, Problem
 from optdesign.units import kinds, stacked
@@ -42,6 +42,8 @@ Solved = tuple[Problem, Iterate]
 
 #: Rounds at most, and the excess of a summit's worth over its price, relative, that ends them.
 ROUNDS, TOLERANCE = 20, 4e-7
+#: Rounds after which the support need not have come to rest.
+PATIENCE = 10
 #: Share of an interval to which summits are followed, and how much smaller each stencil is than the one before.
 FINE, SHRINK = 1e-7, 0.6
 #: Share of the largest mass above which one is in the design, rather than left over by the search.
@@ -69,6 +71,11 @@ def refined(problem: Problem, progress: Callable[[int, float], None] | None = No
     The bound of the optimum allows for the excess that the summits of the last round still have. An interrupt from
     the keyboard ends the search.
     """
+    if not one_factor(problem.model, problem.space.layout):
+        raise SpecificationError(
+            "continuous regions are for random effects of one grouping factor, without parts of its units; the model "
+            f"has {listed(problem.model.factors)}. Give the points by Candidates.grid."
+        )
     region, between = problem.space.candidates, names_of(problem.space.region.types)
     assert isinstance(region, CandidateRegion)  # checked by whoever calls
     problem = problem.over(region.coarser([c for c in between if c in region.intervals], TYPES))
@@ -85,12 +92,13 @@ def refined(problem: Problem, progress: Callable[[int, float], None] | None = No
         except KeyboardInterrupt:
             return problem, replace(found.iterate, stopped=True)
         moving = found.moving(points)
-        if (excess.max() <= TOLERANCE and moving.settled) or number == ROUNDS - 1:
+        settled = moving.settled or number >= PATIENCE
+        if (excess.max() <= TOLERANCE and settled) or number == ROUNDS - 1:
             break
         path = path.after(moving)
         summits = points.iloc[np.argsort(-excess, kind="stable")]
-        problem = problem.over(_with_summits(found.region, stacked([path.next(), summits]), between))
-    bound = found.iterate.bound - np.log1p(max(0.0, float(excess.max())))
+        problem = problem.over(_with_summits(found.region, stacked([path.next(), *path.anew(), summits]), between))
+    bound = min(found.iterate.bound, found.tight[1].bound) - np.log1p(max(0.0, float(excess.max())))
     return problem, replace(found.iterate, z=found.on_support(), bound=float(bound))
 
 
@@ -135,6 +143,11 @@ class _Path:
                 return _Path((*self.history, moving)[-MEMORY:])
         return _Path((moving,))
 
+    def anew(self) -> list[pd.DataFrame]:
+        """Where the support is, if the path begins there: should the next step go too far, the two bracket it."""
+        (last, *more) = self.history
+        return [] if more else [last.region.moved(last.points, list(last.region.intervals), last.places)]
+
     def next(self) -> pd.DataFrame:
         """Where the support should be."""
         last = self.history[-1]
@@ -164,38 +177,52 @@ class _Optimum:
         return names_of(self.problem.space.region.types)
 
     @cached_property
+    def alone(self) -> tuple[Problem, Iterate] | None:
+        """The optimum on the support alone, where that is as good."""
+        alone = self.problem.over(self.region.with_points(self.region.points.iloc[self.support]))
+        try:
+            found = interior.solve(alone)
+        except (np.linalg.LinAlgError, SpecificationError):
+            return None
+        return (alone, found) if found.bound <= self.iterate.bound + TOLERANCE else None
+
+    @cached_property
+    def tight(self) -> tuple[Problem, Iterate]:
+        """The optimum whose masses, multipliers and corners belong together best: on the support, if all types are."""
+        every = self.problem.space.region.types
+        if self.alone is not None and self.alone[0].space.region.types.equals(every):
+            return self.alone
+        return self.problem, self.iterate
+
+    @cached_property
     def multipliers(self) -> tuple[Array, Array]:
-        assert self.iterate.multipliers is not None  # the interior point has them
-        assert self.iterate.levels is not None
-        return self.iterate.multipliers, self.iterate.levels
+        _, iterate = self.tight
+        assert iterate.multipliers is not None  # the interior point has them
+        assert iterate.levels is not None
+        return iterate.multipliers, iterate.levels
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """The loss at the masses, with corners rounded off as the search left them."""
-        problem, z = self.problem, self.iterate.z
-        atoms = np.flatnonzero(z[problem.n_units :] > 0)
+        """The loss at the masses."""
+        problem, iterate = self.tight
+        atoms = np.flatnonzero(iterate.z[problem.n_units :] > 0)
         subsets = [source.restricted(atoms) for source in problem.informations]
-        return problem.evaluate(subsets, z[problem.masses(atoms)], GAPS[-1] / len(atoms))
+        return problem.evaluate(subsets, iterate.z[problem.masses(atoms)], GAPS[-1] / len(atoms))
 
     @cached_property
     def directions(self) -> list[Array]:
         """U of each scenario, with ∂loss/∂M = −UUᵀ."""
-        return self.evaluation.at.directions(self.iterate.corners or self.evaluation.at.own)
+        return self.evaluation.at.directions(self.tight[1].corners or self.evaluation.at.own)
 
     def on_support(self) -> Array:
         """Masses of the optimum on the support alone, where that is as good; those at hand elsewhere."""
         problem, z = self.problem, self.iterate.z
-        try:
-            alone = problem.over(self.region.with_points(self.region.points.iloc[self.support]))
-            found = interior.solve(alone)
-        except (np.linalg.LinAlgError, SpecificationError):
-            return z
-        if found.bound > self.iterate.bound + TOLERANCE:
+        if self.alone is None:
             return z
         types = list(dict.fromkeys(problem.type_of_atom[self.support].tolist()))  # numbered as they appear
         kept = np.concatenate([types, np.arange(problem.n_types, problem.n_units), problem.n_units + self.support])
         z = np.zeros(len(z))
-        z[kept] = found.z
+        z[kept] = self.alone[1].z
         return z
 
     def prices_in(self, problem: Problem, replicates: bool = True) -> Array:

@@ -7,6 +7,7 @@ import optdesign as od
 
 QUADRATIC, CUBIC = "y ~ x + I(x**2)", "y ~ x + I(x**2) + I(x**3)"
 QUINTIC = f"{CUBIC} + I(x**4) + I(x**5)"
+INNER, OUTER = np.sqrt((7 - 2 * np.sqrt(7)) / 21), np.sqrt((7 + 2 * np.sqrt(7)) / 21)
 SLOPES = {"g": [[0.3, 0.05], [0.05, 0.2]]}
 
 
@@ -30,12 +31,7 @@ def support(best, name="x"):
         (QUADRATIC, od.DOptimality(), [-1, 0, 1], [1 / 3] * 3),
         (CUBIC, od.DOptimality(), [-1, -np.sqrt(1 / 5), np.sqrt(1 / 5), 1], [1 / 4] * 4),
         # Zeros of (1 − x²)P₅′(x), P₅ the Legendre polynomial: Guest (1958).
-        (
-            QUINTIC,
-            od.DOptimality(),
-            [-1, *(s * np.sqrt((7 + t * 2 * np.sqrt(7)) / 21) for s, t in ((-1, 1), (-1, -1), (1, -1), (1, 1))), 1],
-            [1 / 6] * 6,
-        ),
+        (QUINTIC, od.DOptimality(), [-1, -OUTER, -INNER, INNER, OUTER, 1], [1 / 6] * 6),
         # Chebyshev points: the highest coefficient (Studden 1968), and E-optimality (Pukelsheim & Studden 1993).
         (CUBIC, od.COptimality({"I(x ** 3)": 1.0}), [-1, -0.5, 0.5, 1], [1 / 6, 1 / 3, 1 / 3, 1 / 6]),
         (QUADRATIC, od.EOptimality(), [-1, 0, 1], [0.2, 0.6, 0.2]),
@@ -91,7 +87,7 @@ def test_quadratic_on_a_square():
 
 
 def test_prices_that_depend_on_the_point_move_it():
-    """y = βx with price 1 + x²: the most information x²/(1 + x²) per money peaks at the end; with 1 + x⁴ within."""
+    """y = βx at a price of 2 + x⁴: information x²/(2 + x⁴) for the money is largest at x⁴ = 2."""
     region = od.Candidates.region(x=(0, 3))
     best = plain("y ~ 0 + x", region, od.DOptimality(), cost=od.Cost(observation="2 + x**4"))
     assert support(best)[0] == pytest.approx([2**0.25], abs=1e-5)
@@ -184,10 +180,57 @@ def test_listed_values_and_shares_stay_with_a_region():
 
 
 def test_average_over_scenarios_agrees_with_a_very_fine_grid():
-    criterion = od.Bayesian(od.DOptimality(), scenarios=[od.NominalValues([0.0, slope]) for slope in (0.8, 1.6)])
+    criterion = od.Bayesian(od.DOptimality(), scenarios=[(0.5, od.NominalValues([0.0, b])) for b in (0.8, 1.6)])
     best, fine = (
         plain("y ~ x", candidates, criterion, "bernoulli", [0.0, 1.0])
         for candidates in (od.Candidates.region(x=(-5, 5)), od.Candidates.grid(x=np.linspace(-5, 5, 10_001)))
     )
     assert best.problem.criterion.efficiency(best.value, fine.value) == pytest.approx(1.0, abs=1e-6)
     assert best.certificate.efficiency_bound >= 1 - 1e-6
+
+
+def test_limits_and_what_has_been_run_count_in_a_region():
+    """A budget of time that charges for x, and observations at x = 1 that are there for nothing."""
+    model, guess = od.MixedModel("y ~ x + I(x**2)"), od.NominalValues([0.0] * 3)
+    run = od.Design(None, replicates=40, measure=od.Measure.grid(x=[1.0]))
+
+    def best_on(candidates):
+        space = od.DesignSpace(None, candidates, replicates=(0, np.inf))
+        time = {"hours": (od.Cost(observation="1 + 2*x"), 150.0)}
+        return od.optimize(
+            model, guess, space, od.DOptimality(), od.Cost(observation=1.0), 100.0, limits=time, already=run
+        )
+
+    best, fine = best_on(od.Candidates.region(x=(0, 1.1))), best_on(od.Candidates.grid(x=np.linspace(0, 1.1, 11_001)))
+    assert best.problem.criterion.efficiency(best.value, fine.value) == pytest.approx(1.0, abs=1e-6)
+    assert best.certificate.efficiency_bound >= 1 - 1e-6
+
+
+def test_common_replicates_in_a_region():
+    model = od.MixedModel("y ~ z + I(z**2) + I(z**3) + (1 | g)")
+    space = od.DesignSpace(
+        od.Nested("g"),
+        od.Candidates.region(z=(-1, 1)),
+        levels={"z": "g"},
+        replicates=(1, 50),
+        common_replicates=True,
+    )
+    guess = od.NominalValues([0.0] * 4, {"g": 0.5})
+    best = od.optimize(model, guess, space, od.DOptimality(), od.Cost({"g": 50.0}, 1.0), 10_000)
+    assert sorted(g.at["z"] for g in best.design.groups) == pytest.approx(
+        [-1, -np.sqrt(0.2), np.sqrt(0.2), 1], abs=1e-4
+    )
+    # n* = √{(50/1)(1/0.5)} = 10 for every unit
+    assert [g.replicates for g in best.design.groups] == pytest.approx([10.0] * 4, rel=1e-3)
+
+
+def test_worst_case_over_scenarios_on_a_region():
+    scenarios = [od.NominalValues([0.0, slope]) for slope in (0.8, 1.6)]
+    criterion = od.Maximin(od.DOptimality(), scenarios=scenarios)
+    best, fine = (
+        plain("y ~ x", candidates, criterion, "bernoulli", [0.0, 1.0])
+        for candidates in (od.Candidates.region(x=(-5, 5)), od.Candidates.grid(x=np.linspace(-5, 5, 2001)))
+    )
+    assert best.certificate.efficiency_bound >= 1 - 1e-6
+    # The references of the grid are those of its own points: the smallest efficiencies differ by that much.
+    assert best.value == pytest.approx(fine.value, abs=1e-5)

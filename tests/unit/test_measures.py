@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import scipy.stats as st
 
-import optdesign as od
 from optdesign import Candidates, Measure
 from optdesign.errors import SpecificationError
 
@@ -202,7 +201,7 @@ def test_prints():
 
 
 def test_a_region_has_intervals_and_lists():
-    region = od.Candidates.region(x=(-1, 1), z=(0, 5), arm=["a", "b"])
+    region = Candidates.region(x=(-1, 1), z=(0, 5), arm=["a", "b"])
     assert dict(region.intervals) == {"x": (-1.0, 1.0), "z": (0.0, 5.0)}
     assert len(region.points) == 45 * 45 * 2
     assert repr(region) == (
@@ -211,7 +210,7 @@ def test_a_region_has_intervals_and_lists():
 
 
 def test_a_coarser_region_keeps_its_ends_and_its_reference():
-    region = od.Candidates.region(x=(-1, 1), z=(0, 5))
+    region = Candidates.region(x=(-1, 1), z=(0, 5))
     coarser = region.coarser(["z"], 25)
     assert coarser.points["z"].nunique() == 23
     assert coarser.points["x"].nunique() == 45
@@ -231,5 +230,5 @@ def test_a_coarser_region_keeps_its_ends_and_its_reference():
     ],
 )
 def test_bad_regions_are_refused(values, message):
-    with pytest.raises(od.SpecificationError, match=message):
-        od.Candidates.region(**values)
+    with pytest.raises(SpecificationError, match=message):
+        Candidates.region(**values)

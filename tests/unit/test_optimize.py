@@ -300,3 +300,23 @@ def test_the_table_of_a_region_has_the_curve_between_the_support_points():
     assert (rows["mass"] > 0).sum() == 4
     assert rows["ratio"].max() == pytest.approx(1.0, abs=1e-6)
     assert best.rounded.efficiency_bound > 0.999
+
+
+def test_a_region_refuses_several_factors_and_parts_of_units():
+    region = od.Candidates.region(x=(-1, 1), p=[1, 2])
+    for layout in (od.Nested("s", "c"), od.Crossed("s", "c")):
+        with pytest.raises(od.SpecificationError, match=r"continuous regions are for one grouping factor, or none"):
+            od.DesignSpace(layout, region)
+    model = od.MixedModel("y ~ x + (1 | s) + (1 | s:p)")
+    guess = od.NominalValues([0.0, 0.0], {"s": 0.2, "s:p": 0.1})
+    space = od.DesignSpace(od.Nested("s"), region, replicates=(1, 9))
+    with pytest.raises(od.SpecificationError, match=r"without parts of its units; the model has 's', 's:p'"):
+        od.optimize(model, guess, space, od.DOptimality(), od.Cost({"s": 50.0}, 1.0), 5_000, order="exact")
+
+
+def test_units_that_are_worth_nothing_are_told():
+    """The slope within units of a Gaussian does not depend on how many units there are."""
+    model, guess = od.MixedModel("y ~ x + (1 | g)"), od.NominalValues([0.0, 1.0], {"g": 0.5})
+    space = od.DesignSpace(od.Nested("g"), od.Candidates.grid(x=[-1, 1]))
+    with pytest.raises(od.SpecificationError, match=r"units are worth nothing.*counts a lowest value"):
+        od.optimize(model, guess, space, od.COptimality({"x": 1.0}), od.Cost({"g": 10.0}, 1.0), 1000.0)
