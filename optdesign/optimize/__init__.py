@@ -378,7 +378,7 @@ def _tidied(problem: Problem, z: Array) -> tuple[Array, Design]:
     own = problem.chosen
     tidy = z.copy()
     tidy[own] = problem.choice.tidied(z[own], (z / problem.scale)[own] > NEGLIGIBLE)
-    if not tidy[: problem.choice.n_units].any():
+    if problem.choice.n_units and not tidy[: problem.choice.n_units].any():
         raise SpecificationError(
             "units are worth nothing to this criterion, so that ever more observations in ever fewer units are better: "
             "give counts a lowest value, or replicates a highest one."
