@@ -233,8 +233,8 @@ class _Search:
         low, high = self._bracket()
         if low == high:
             return self.fixed + high
-        root = brentq(lambda x: self.excess(float(np.exp(x))), np.log(low), np.log(high), xtol=1e-9)
-        return self.fixed + float(np.exp(root)) * (1.0 + ABOVE)
+        root = brentq(self.excess, low, high, xtol=1e-9 * low)
+        return self.fixed + float(root) * (1.0 + ABOVE)
 
     def _bracket(self) -> tuple[float, float]:
         """Money that is too little and money that is enough; equal where the cheapest admissible design is enough."""

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.costs import Cost, evaluate, holds
-from optdesign.errors import SpecificationError, is_number, listed, nearest
-from optdesign.layouts import Crossed, Layout
+from optdesign.errors import SpecificationError, check_kind, is_number, listed, nearest
+from optdesign.layouts import Crossed, Layout, Nested
 from optdesign.linalg import summed
 from optdesign.measures import CandidateRegion, Candidates, Measure, beside, grid_frame, names_of
 from optdesign.units import (
@@ -171,6 +171,8 @@ class Group:
         for name, value in {"count": self.count, "replicates": self.replicates, **inner}.items():
             if not (is_number(value) and value > 0):
                 raise SpecificationError(f"{name} of a group must be a positive finite number; got {value!r}.")
+        check_kind("measure of a group", self.measure, Measure, instead="a Measure, such as Measure.grid(x=[0, 1])")
+        check_kind("at", self.at, Mapping, instead="a table of covariate to value, such as {'arm': 1}")
         shared = set(self.at) & set(self.measure.points)
         if shared:
             raise SpecificationError(f"{listed(shared)} are given both within and between units of one group.")
@@ -273,6 +275,7 @@ class Design:
         crossing: str | Mapping[str, npt.ArrayLike] | pd.DataFrame = "complete",
         cells: float | None = None,
     ) -> None:
+        _check_kinds(layout, groups, counts, measure, levels, observed)
         levels = dict(levels or {})
         if groups is None:
             groups = _shorthand_groups(layout, counts or {}, replicates, measure or Measure.grid(), levels, observed)
@@ -460,6 +463,28 @@ def _region_of(
     types = pd.DataFrame([dict(at) for _, at in groups], index=range(len(groups)))
     group = np.repeat(np.arange(len(groups)), [len(measure.points) for measure, _ in groups])
     return region_of(points, group, types, observed, dict(levels))
+
+
+def _check_kinds(
+    layout: Layout | None,
+    groups: Sequence[Group] | None,
+    counts: Mapping[str, float] | None,
+    measure: Measure | None,
+    levels: Mapping[str, str] | None,
+    observed: Measure | None,
+) -> None:
+    nothing = type(None)
+    check_kind("layout", layout, Nested, Crossed, nothing, instead="Nested('factor'), Crossed('row', 'column') or None")
+    check_kind("groups", groups, Sequence, nothing, instead="a list of Group")
+    for group in groups or ():
+        check_kind("each of the groups", group, Group)
+    check_kind("counts", counts, Mapping, nothing, instead="a table of factor to number, such as {'clinic': 40}")
+    check_kind("levels", levels, Mapping, nothing, instead="a table of covariate to factor, such as {'arm': 'clinic'}")
+    for name, law in {"measure": measure, "observed": observed}.items():
+        check_kind(name, law, Measure, nothing, instead="a Measure, such as Measure.grid(x=[0, 1])")
+    for factor, number in (counts or {}).items():
+        if not (is_number(number) and number > 0):
+            raise SpecificationError(f"counts['{factor}'] must be a positive finite number; got {number!r}.")
 
 
 def _shorthand_groups(

@@ -75,6 +75,16 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def check_kind(what: str, value: object, *kinds: type, instead: str = "") -> None:
+    """A value of the wrong kind is named, with the kind that is needed.
+
+    >>> check_kind("layout", "clinic", str)
+    """
+    if not isinstance(value, kinds):
+        needed = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+        raise SpecificationError(f"{what} must be {instead or needed}; got {value!r:.80}.")
+
+
 def nearest(name: str, known: Iterable[object]) -> str:
     """`` Did you mean 'x'?`` for the closest known name, or an empty string.
 

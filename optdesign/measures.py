@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.costs import holds
-from optdesign.errors import SpecificationError, is_number, listed, nearest
+from optdesign.errors import SpecificationError, check_kind, is_number, listed, nearest
 from optdesign.linalg import summed
 from optdesign.quadrature import law_rule
 
@@ -48,7 +48,7 @@ class Measure:
     weights: Array
 
     def __post_init__(self) -> None:
-        weights = np.asarray(self.weights, dtype=float)
+        weights = _as_weights(self.weights)
         if weights.shape != (len(self.points),):
             raise SpecificationError(f"{len(self.points)} points need as many weights; got shape {weights.shape}.")
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
@@ -63,7 +63,7 @@ class Measure:
     def grid(cls, *, weights: npt.ArrayLike | None = None, **values: Iterable[Any]) -> Measure:
         """Every combination of the values given, in the order of `itertools.product`; equal weights by default."""
         points = grid_frame(values)
-        return cls(points, np.ones(len(points)) if weights is None else np.asarray(weights, dtype=float))
+        return cls(points, np.ones(len(points)) if weights is None else _as_weights(weights))
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, weights: str | npt.ArrayLike | None = None) -> Measure:
@@ -71,12 +71,15 @@ class Measure:
 
         Equal rows are merged and their weights added.
         """
+        import pandas as pd
+
+        check_kind("frame", frame, pd.DataFrame)
         if isinstance(weights, str):
             if weights not in frame:
                 raise SpecificationError(
                     f"weights='{weights}' is not a column: {listed(frame.columns)}.{nearest(weights, frame.columns)}"
                 )
-            weights, frame = np.asarray(frame[weights], dtype=float), frame.drop(columns=weights)
+            weights, frame = _as_weights(frame[weights]), frame.drop(columns=weights)
         elif weights is None:
             weights = np.ones(len(frame))
         if np.shape(weights) != (len(frame),):
@@ -85,7 +88,7 @@ class Measure:
             raise SpecificationError("a measure needs at least one point; the frame is empty.")
         points = checked_points(frame, "measure")
         first, inverse = _first_of_equal(points)
-        merged = summed(inverse, np.asarray(weights, dtype=float), len(first))
+        merged = summed(inverse, _as_weights(weights), len(first))
         return cls(points.iloc[first].reset_index(drop=True), merged)
 
     @classmethod
@@ -316,6 +319,13 @@ class CandidateRegion(Candidates):
         parts = [f"{name} from {low:g} to {high:g}" for name, (low, high) in self.intervals.items()]
         parts += [f"{name} in {values}" for name, values in lists.items()]
         return f"CandidateRegion({', '.join(parts)}; a grid of {len(self.lattice)} points to start from)"
+
+
+def _as_weights(weights: npt.ArrayLike) -> Array:
+    try:
+        return np.asarray(weights, dtype=float)
+    except (TypeError, ValueError):
+        raise SpecificationError(f"weights must be numbers, one for each point; got {weights!r:.80}.") from None
 
 
 def _interval(name: str, given: tuple[Any, ...]) -> tuple[float, float]:

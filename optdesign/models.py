@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from optdesign import formula as formulas
-from optdesign.errors import SpecificationError, is_number, listed, nearest
+from optdesign.errors import SpecificationError, check_kind, is_number, listed, nearest
 from optdesign.families import Family, Link, check_random_link, family_named, fisher_weight, link_named
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class MixedModel:
     def __post_init__(self) -> None:
         if not isinstance(self.formula, str) or not isinstance(self.family, str):
             raise SpecificationError(f"formula and family must be text; got {self.formula!r} and {self.family!r}.")
+        check_kind("link", self.link, str, type(None), instead="the name of a link")
+        check_kind("offset", self.offset, str, type(None), instead="the name of a column")
         _ = self.parsed, self.distribution, self.link_function, self.covariates
         if self.factors:
             check_random_link(self.distribution, self.link_function)
@@ -190,6 +192,7 @@ class NominalValues:
     reference: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "beta", named_values(self.beta))
         named = isinstance(self.beta, Mapping)
         values = _finite("beta", list(self.beta.values()) if isinstance(self.beta, Mapping) else self.beta)
         if values.ndim != 1:
@@ -255,6 +258,14 @@ class NominalValues:
                 f"{listed(names)}, so it must be {len(names)} × {len(names)}."
             )
         return matrix
+
+
+def named_values(beta: Any) -> Any:
+    """A pandas Series as a table where its index has names, which its order need not follow; all else as it is."""
+    if not hasattr(beta, "to_dict"):
+        return beta
+    values = beta.to_dict()
+    return values if any(isinstance(name, str) for name in values) else list(values.values())
 
 
 def check_size(family: str, size: float | str | None) -> None:

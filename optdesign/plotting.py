@@ -498,7 +498,13 @@ def _layout_panels(part: SubFigure, name: str, codes: Mapping[str, Index]) -> No
 
 
 def _unit_codes(units: Mapping[str, npt.ArrayLike]) -> dict[str, Index]:
-    if len({len(np.asarray(labels)) for labels in units.values()}) != 1:
+    if not isinstance(units, Mapping) or any(np.ndim(np.asarray(labels)) != 1 for labels in units.values()):
+        raise SpecificationError(
+            f"units must be a table of factor to the unit of each observation, such as {{'clinic': [1, 1, 2]}}; got "
+            f"{units!r:.80}."
+        )
+    sizes = {len(np.asarray(labels)) for labels in units.values()}
+    if len(sizes) != 1 or sizes == {0}:
         raise SpecificationError(f"every factor needs one unit per observation; got {_lengths(units)}.")
     return {factor: np.unique(np.asarray(labels), return_inverse=True)[1] for factor, labels in units.items()}
 

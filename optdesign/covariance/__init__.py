@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,7 +17,7 @@ from optdesign.covariance.multilevel import multilevel_covariance
 from optdesign.covariance.nested import InformationPoint, information_of
 from optdesign.covariance.result import AsymptoticCovariance, coefficient_index, from_information, settled
 from optdesign.designs import Design
-from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.errors import SpecificationError, check_kind, listed, nearest
 from optdesign.layouts import Crossed, Layout
 from optdesign.models import MixedModel, NominalValues
 from optdesign.quadrature import ladder
@@ -54,7 +55,9 @@ def theory_of(model: MixedModel, layout: Layout | None) -> str:
 def check_order(model: MixedModel, order: str, layout: Layout | None = None) -> None:
     """The order must exist, and have a theory for the model in the layout."""
     if order not in ORDERS:
-        raise SpecificationError(f"order '{order}' is not known.{nearest(order, ORDERS)} Orders: {listed(ORDERS)}.")
+        raise SpecificationError(
+            f"order '{order}' is not known.{nearest(str(order), ORDERS)} Orders: {listed(ORDERS)}."
+        )
     theory = theory_of(model, layout)
     missing = {name: why for (where, name), why in _WITHOUT.items() if where == theory}
     if model.is_gaussian:
@@ -133,6 +136,8 @@ def covariance(
     >>> covariance(model, guess, Design(Nested("unit"), counts={"unit": 10}, replicates=2)).matrix
     array([[0.15]])
     """
+    _check_kinds(model, nominal, seed)
+    check_kind("design", design, Design)
     check_order(model, order, design.layout)
     _check_request(model, parameters, reml, order)
     theory = theory_of(model, design.layout)
@@ -197,9 +202,24 @@ def covariance_of_frame(
     >>> covariance_of_frame(MixedModel("y ~ 1 + (1 | unit)"), guess, df, "exact").matrix
     array([[0.6]])
     """
+    import pandas as pd
+
+    _check_kinds(model, nominal, seed)
+    check_kind("df", df, pd.DataFrame)
+    if not df.columns.is_unique:
+        raise SpecificationError(
+            f"the data have columns of the same name: {listed(df.columns[df.columns.duplicated()])}."
+        )
     shape = shape_of(model, df)
     check_order(model, order, layout_of(shape))
     return frame_covariance(model, nominal, shape, order, seed)
+
+
+def _check_kinds(model: MixedModel, nominal: NominalValues, seed: int) -> None:
+    check_kind("model", model, MixedModel)
+    check_kind("nominal", nominal, NominalValues)
+    if not (isinstance(seed, numbers.Integral) and seed >= 0):
+        raise SpecificationError(f"seed must be a whole number of at least 0; got {seed!r}.")
 
 
 def _check_request(model: MixedModel, parameters: str, reml: bool, order: str) -> None:

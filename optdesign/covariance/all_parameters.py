@@ -11,6 +11,8 @@ from optdesign.covariance.components import (
     beside,
     check_interior,
     gaussian_components,
+    identified_by_units,
+    residual_freedom,
     with_dispersion,
 )
 from optdesign.covariance.exact import exact_covariance
@@ -45,7 +47,7 @@ def all_parameters(
     """
     rows = labelled_rows(model, nominal, design.points)
     check_interior(rows)
-    if model.is_gaussian and rows.terms and (reml or not (theory == "nested" and order == "two-term")):
+    if model.is_gaussian and rows.terms and not _operates(rows, theory, order, reml):
         return beside(fixed(), _gaussian(model, nominal, design, rows, theory, order, reml, seed))
     if order == "exact" and rows.terms:
         return exact_covariance(model, nominal, rows, "all", seed)
@@ -61,6 +63,14 @@ def all_parameters(
         return found
     lost = int(np.linalg.matrix_rank(rows.X)) if reml else 0
     return with_dispersion(found, nominal.dispersion, spread(nominal.dispersion) / _left(design.observations, lost))
+
+
+def _operates(rows: LabelledRows, theory: str, order: str, reml: bool) -> bool:
+    """Whether the two-way operator has the components of a Gaussian: where no closed form has, and it can."""
+    if reml or theory == "deeper" or order not in ("leading", "two-term"):
+        return False
+    cells = any(":" in term.factor for term in rows.terms)
+    return (theory == "nested" and order == "two-term") or not (cells or identified_by_units(rows))
 
 
 def _left(observations: float, lost: int) -> float:
@@ -84,7 +94,8 @@ def _gaussian(
     seed: int,
 ) -> AsymptoticCovariance:
     """Variance components of a Gaussian, independent of its fixed effects."""
-    if order == "leading" or (theory != "deeper" and order == "two-term"):
+    closed = order == "leading" or (theory != "deeper" and order == "two-term" and residual_freedom(rows) > 0)
+    if closed and identified_by_units(rows):
         return gaussian_components(rows, order, reml)
     return component_covariance(labelled_rows(model, nominal, listed_points(design, seed)), order, reml)
 

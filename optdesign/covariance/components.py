@@ -66,10 +66,9 @@ def gaussian_components(rows: LabelledRows, order: str, reml: bool) -> Asymptoti
     Var σ̂² = 2σ⁴/N or 2σ⁴/(N − edf), edf the number of random effects less the directions that factors share. The
     two-term divisor is m − 1 for restricted maximum likelihood.
     """
-    total = float(rows.observations.sum())
     variance = rows.residual_variance
     names: list[str] = []
-    blocks, estimate, used = [], [], 0.0
+    blocks, estimate = [], []
     for term in rows.terms:
         units = float(term.count.sum())
         spread, divisor = term.sigma, units
@@ -79,11 +78,25 @@ def gaussian_components(rows: LabelledRows, order: str, reml: bool) -> Asymptoti
         blocks.append(vech_covariance(spread) / divisor)
         names += term.component_names
         estimate += term.components.tolist()
-        used += units * len(spread)
-    shared = _shared_directions(rows) if order != "leading" else used
-    blocks.append(np.array([[2.0 * variance**2 / (total - used + shared)]]))
+    freedom = residual_freedom(rows) if order != "leading" else float(rows.observations.sum())
+    blocks.append(np.array([[2.0 * variance**2 / freedom]]))
     matrix = scipy.linalg.block_diag(*blocks)
     return AsymptoticCovariance(matrix, (*names, "dispersion"), order, None, (), {}, np.array([*estimate, variance]))
+
+
+def residual_freedom(rows: LabelledRows) -> float:
+    """N − edf: what is left for the residual variance; nothing where units have too few observations."""
+    used = float(sum(term.count.sum() * term.Z.shape[1] for term in rows.terms))
+    return float(rows.observations.sum()) - used + _shared_directions(rows)
+
+
+def identified_by_units(rows: LabelledRows) -> bool:
+    """Whether every kind of unit has covariate values that tell all its random effects apart."""
+    return all(
+        np.linalg.matrix_rank(term.Z[term.level == kind]) == term.Z.shape[1]
+        for term in rows.terms
+        for kind in range(len(term.count))
+    )
 
 
 def _shared_directions(rows: LabelledRows) -> int:

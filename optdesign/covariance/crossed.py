@@ -127,7 +127,10 @@ def functional_covariance(
     fixed = split.within.shape[1]
     noise, blind = _noise(operator, _functionals(sides, fixed, components))
     if order == "leading":
-        noise[:, fixed:] = noise[fixed:] = 0.0
+        still = _still_noise(
+            sum(units.values(), np.zeros_like(noise[fixed:, fixed:])), noise[fixed:, fixed:], blind[fixed:]
+        )
+        noise = scipy.linalg.block_diag(noise[:fixed, :fixed], still)
     parts = {source: _after(fixed, part) for source, part in units.items()} | {"observation": noise}
     information, shares = _regressed(_load(sides, split, components), blind, list(parts.values()))
     estimated = rows.terms if components else ()
@@ -329,6 +332,21 @@ def _hidden_images(functional: Array, hidden: Array) -> Array:
     block, vector = np.nonzero(np.abs(hidden).any(axis=1))
     columns = functional.reshape(len(functional), count, r)[:, block]
     return np.asarray(np.einsum("ybi,bi->yb", columns, hidden[block, :, vector]))
+
+
+def _still_noise(units: Array, noise: Array, blind: Array) -> Array:
+    """The noise of those seen directions of the units' part of y that drawn units leave without variance.
+
+    Kinds within one outer unit share its effects: their contrasts have no variance from it, and are known up to noise.
+    """
+    scale = np.sqrt(np.where(np.diag(units) > 0, np.diag(units), np.diag(noise)))
+    scale = np.where(scale > 0, scale, 1.0)[:, None]
+    basis = _complement(blind / scale)
+    seen = basis / scale
+    values, vectors = np.linalg.eigh(symmetric(seen.T @ units @ seen))
+    still = vectors[:, values <= SINGULAR * values.max(initial=0.0)]
+    back = scale * (basis @ still) @ (seen @ still).T
+    return symmetric(back @ noise @ back.T)
 
 
 def _regressed(load: Array, blind: Array, parts: list[Array]) -> tuple[Array, list[Array]]:

@@ -142,9 +142,12 @@ def _evaluator(function: Function | str, names: tuple[str, ...], aliases: Mappin
         with np.errstate(all="ignore"):  # a value that is not finite is reported with its derivatives
             found = rule(Named(names, aliases, values))
         try:
-            return np.atleast_1d(np.asarray(found, dtype=values.dtype))
+            array = np.atleast_1d(np.asarray(found, dtype=values.dtype))
         except (TypeError, ValueError):
-            raise SpecificationError(f"the function must return a number or several; it returns {found!r}.") from None
+            array = np.zeros((0, 0))
+        if array.ndim != 1:
+            raise SpecificationError(f"the function must return a number or several; it returns {found!r}.")
+        return array
 
     return at
 

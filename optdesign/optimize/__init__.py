@@ -310,7 +310,7 @@ def _best_common_numbers(build: Build, problem: Problem) -> Array:
 def _free_numbers(problem: Problem) -> Array:
     """Observations per innermost unit, then units of each inner factor per unit: smallest and largest, (numbers, 2)."""
     z, choice = interior.solve(problem).z, problem.choice
-    own = z[np.concatenate([np.arange(choice.n_units), np.arange(problem.n_units, len(z))])]
+    own = z[problem.chosen]
     assert isinstance(choice, NestedChoice)  # common numbers are of several types
     found = []
     for parts, units in [choice.chain[-1], *choice.chain[:-1]]:
@@ -376,10 +376,10 @@ def _check_covariates(model: MixedModel, space: DesignSpace) -> None:
 
 def _tidied(problem: Problem, z: Array) -> tuple[Array, Design]:
     """Masses without the negligible ones, what lies within each unit kept in all, and the design they make."""
-    own = np.concatenate([np.arange(problem.choice.n_units), np.arange(problem.n_units, len(z))])
+    own = problem.chosen
     tidy = z.copy()
     tidy[own] = problem.choice.tidied(z[own], (z / problem.scale)[own] > NEGLIGIBLE)
-    if not tidy[: problem.choice.n_units].any():
+    if problem.choice.n_units and not tidy[: problem.choice.n_units].any():
         raise SpecificationError(
             "units are worth nothing to this criterion, so that ever more observations in ever fewer units are better: "
             "give counts a lowest value, or replicates a highest one."

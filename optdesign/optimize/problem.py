@@ -257,6 +257,11 @@ class Problem:
         """−log Φ of a design."""
         return self.working.loss(self.informations_of(design))
 
+    @property
+    def chosen(self) -> Index:
+        """Positions in z of the masses that may be chosen: all but what has been run."""
+        return np.concatenate([np.arange(self.choice.n_units), np.arange(self.n_units, len(self.price))])
+
     def masses(self, atoms: Index) -> Index:
         """Positions in z of all unit counts and of some atoms."""
         return np.concatenate([np.arange(self.n_units), self.n_units + atoms])

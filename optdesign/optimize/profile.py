@@ -59,7 +59,7 @@ def budget_line(best: OptimalDesign, replicates: Sequence[float]) -> pd.DataFram
             continue
         value = problem.criterion.value_of(found.bound)
         efficiency = problem.criterion.efficiency(value, best.value)
-        rows.append((float(n), problem.choice.design(found.z).units, value, efficiency))
+        rows.append((float(n), problem.choice.design(found.z[problem.chosen]).units, value, efficiency))
     return pd.DataFrame(rows, columns=["replicates", "units", "value", "efficiency"])
 
 

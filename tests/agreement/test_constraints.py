@@ -341,3 +341,58 @@ def test_candidates_where_nothing_holds():
         points.where("dose > 3")
     with pytest.raises(od.SpecificationError, match="not a statement"):
         points.where("dose + 3")
+
+
+@pytest.mark.parametrize(
+    ("total", "amount"),
+    [(od.Total("treat", at_most=40), [0, 1, 2, 3, 4]), (od.Total("sequence == 4", at_most=2, of="units"), None)],
+)
+def test_totals_on_fixed_schedules_agree_with_a_conic_program(total, amount):
+    # A stepped wedge of five sequences; treatment starts after period 4 − k, so that k periods are treated.
+    rows = [{"sequence": k, "period": p, "treat": int(p > 5 - k)} for k in range(5) for p in range(1, 6)]
+    profiles = od.Candidates.profiles(pd.DataFrame(rows), by="sequence")
+    model = od.MixedModel("y ~ C(period) + treat + (1 | cluster)")
+    best = od.optimize(
+        model,
+        od.NominalValues([0.0] * 6, {"cluster": 0.25}, 1.0),
+        od.DesignSpace(od.Nested("cluster"), profiles, constraints=[total]),
+        EFFECT,
+        od.Cost({"cluster": 1.0}),
+        20,
+        "exact",
+    )
+    inverse = np.linalg.inv(np.eye(5) + 0.25)
+    units = []
+    for k in range(5):
+        X = np.column_stack([np.eye(5), np.arange(1, 6) > 5 - k])
+        units.append(X.T @ inverse @ X)
+    masses = cp.Variable(5, nonneg=True)
+    information = cp.sum([mass * unit for mass, unit in zip(masses, units, strict=True)])
+    bound = masses[4] <= 2 if amount is None else np.array(amount) @ masses <= 40
+    program = cp.Problem(cp.Minimize(cp.matrix_frac(np.eye(6)[5], information)), [cp.sum(masses) <= 20, bound])
+    program.solve(solver=cp.CLARABEL)
+    assert best.value == pytest.approx(program.value, rel=1e-5)
+    assert best.certificate.efficiency_bound >= 1 - 1e-6
+
+
+def test_a_total_on_a_continuous_region_agrees_with_a_fine_grid():
+    region, grid = od.Candidates.region(dose=(-1, 1)), od.Candidates.grid(dose=np.linspace(-1, 1, 2001))
+    values = [
+        od.optimize(
+            QUADRATIC,
+            FLAT,
+            od.DesignSpace(None, candidates, constraints=[od.Total("dose + 1", at_most=60)]),
+            od.DOptimality(),
+            od.Cost(observation=1.0),
+            90,
+        ).value
+        for candidates in (region, grid)
+    ]
+    assert values[0] == pytest.approx(values[1], abs=1e-6)
+
+
+def test_points_of_schedules_and_regions_are_not_picked_singly():
+    profiles = od.Candidates.profiles(pd.DataFrame({"sequence": [1, 1], "period": [1, 2]}), by="sequence")
+    for candidates in (profiles, od.Candidates.region(x=(0, 1))):
+        with pytest.raises(od.SpecificationError, match="where picks single points"):
+            candidates.where("period == 1")

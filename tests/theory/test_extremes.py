@@ -83,3 +83,22 @@ def test_averaged_information_keeps_its_digits_in_large_units(variance, intercep
     design, guess = Design(Nested("g"), counts={"g": 1}, replicates=n), NominalValues([intercept], {"g": variance})
     ours = covariance(MixedModel("y ~ 1 + (1 | g)", "bernoulli"), guess, design, order="averaged").matrix[0, 0]
     assert ours == pytest.approx(1 / normal_mean(lambda u: 1 / (variance + 1 / (n * weight(u))), variance), rel=1e-8)
+
+
+GAUSSIAN_SLOPE = MixedModel("y ~ x + (1 + x | g)"), NominalValues([0, 0], {"g": [[0.3, 0.1], [0.1, 0.3]]})
+
+
+@pytest.mark.parametrize(("order", "reml"), [("leading", False), ("two-term", False), ("two-term", True)])
+@pytest.mark.parametrize("values", [[-1, 1], [1]])
+def test_components_of_a_slope_on_what_is_constant_in_a_unit_are_named(values, order, reml):
+    design = Design(Nested("g"), counts={"g": 8}, replicates=4, measure=Measure.grid(x=values), levels={"x": "g"})
+    found = covariance(*GAUSSIAN_SLOPE, design, order, parameters="all", reml=reml)
+    exact = covariance(*GAUSSIAN_SLOPE, design, "exact", parameters="all", reml=reml)
+    assert found.inestimable == exact.inestimable
+    assert "var(x | g)" in found.inestimable
+
+
+def test_single_observations_leave_no_residual_variance():
+    design = Design(Nested("g"), counts={"g": 8}, replicates=1, measure=Measure.grid(x=[-1, 1]))
+    found = covariance(*GAUSSIAN_SLOPE, design, "two-term", parameters="all", reml=True)
+    assert "dispersion" in found.inestimable

@@ -173,3 +173,28 @@ def test_two_terms_with_and_without_variance_components():
     one = Design(Nested("g"), counts={"g": 40}, replicates=10, measure=Measure.grid(a=[0, 1]))
     fixed, both = (covariance(model, guess, one, parameters=p).matrix[:2, :2] for p in ("fixed", "all"))
     assert relative_difference(both, fixed) < 1e-7
+
+
+# Formula, and the covariance of the effects of schools and of classes.
+SHARED = [
+    ("y ~ x + w + x:w + (1 + x | school) + (1 | class)", [[0.3, 0.0], [0.0, 0.1]], 0.2),
+    ("y ~ x + w + (1 | school) + (1 | class)", 0.3, 0.0),
+    ("y ~ x + w + (1 + x | school) + (1 | class)", [[0.3, 0.3], [0.3, 0.3]], 0.2),
+]
+
+
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+@pytest.mark.parametrize(("formula", "outer", "inner"), SHARED)
+def test_leading_term_where_kinds_of_class_share_an_effect_of_their_school(formula, outer, inner, family):
+    """Two terms at vanishing noise, in whatever rates: contrasts of kinds that share all effects are known up to it."""
+    measure = Measure.grid(x=[-1, 1], w=[0, 1])
+    model = MixedModel(formula, family)
+    guess = NominalValues([0.0] * len(model.fixed_names), {"school": outer, "class": inner})
+
+    def found(order, replicates):
+        counts = {"school": 20, "class": 2}
+        design = Design(Nested("school", "class"), counts=counts, replicates=replicates, measure=measure,
+                        levels={"w": "class"})  # fmt: skip
+        return np.diag(covariance(model, guess, design, order).matrix)
+
+    assert found("leading", 1e8) == pytest.approx(found("two-term", 1e8), rel=1e-5)

@@ -163,3 +163,17 @@ def test_no_warning_but_that_of_the_design_found():
     with pytest.warns(od.AsymptoticRegimeWarning) as caught:
         od.cheapest(ARM, GUESS, space(replicates=(2, 3)), EFFECT, COST, value=0.02, order="leading")
     assert len(caught) == 1
+
+
+def test_crossed_layouts_are_refused():
+    crossed = od.MixedModel("y ~ 1 + (1 | reader) + (1 | image)")
+    guess = od.NominalValues([0.0], {"reader": 0.6, "image": 0.35}, 1.0)
+    with pytest.raises(od.SpecificationError, match="nested layouts and plain designs"):
+        od.cheapest(
+            crossed,
+            guess,
+            od.DesignSpace(od.Crossed("reader", "image")),
+            od.COptimality({"Intercept": 1.0}),
+            od.Cost({"reader": 1.0, "image": 1.0}),
+            value=0.1,
+        )

@@ -254,3 +254,9 @@ def test_pattern_of_the_covariance_matrix_counts_its_entries():
     assert set(image[np.diag_indices(12)]) == {2}
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["same row", "same column", "itself"]
+
+
+@pytest.mark.parametrize("units", [{}, {"s": []}, {"s": [1, 2], "i": [1]}, {"s": "ab"}, {"s": 3}, [1, 2]])
+def test_pattern_needs_one_unit_per_observation(ax, units):
+    with pytest.raises(od.SpecificationError, match=r"one unit per observation|unit of each observation"):
+        plotting.covariance_pattern(ax, units)

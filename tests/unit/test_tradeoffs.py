@@ -41,6 +41,29 @@ def test_frontier_keeps_everything_else_of_the_question():
     assert again.space.replicate_bounds == (2, 40)
 
 
+def test_frontier_and_robustness_of_a_crossed_design():
+    # By scan: variance τ/m + τ'/m' + σ²/(m m') of the mean, one reading per cell, along the budget.
+    model, guess = (
+        od.MixedModel("y ~ 1 + (1 | reader) + (1 | image)"),
+        od.NominalValues([0.0], {"reader": 0.6, "image": 0.35}, 1.1),
+    )
+    cost = od.Cost({"reader": 12.0, "image": 7.0}, observation=0.85)
+    space = od.DesignSpace(od.Crossed("reader", "image"), replicates=1)
+    best = od.optimize(model, guess, space, od.COptimality({"Intercept": 1.0}), cost, 2_000)
+    m = np.linspace(2, 150, 200_001)
+
+    def least(budget, tau):
+        columns = (budget - 12 * m) / (7 + 0.85 * m)
+        value = np.where(columns >= 1, tau / m + 0.35 / columns + 1.1 / (m * columns), np.inf)
+        return value.min(), value.argmin(), columns
+
+    (again,) = od.frontier(best, [1_000]).designs
+    assert again.value == pytest.approx(least(1_000, 0.6)[0], rel=1e-5)
+    _, at, columns = least(2_000, 0.6)
+    here = 1.2 / m[at] + 0.35 / columns[at] + 1.1 / (m[at] * columns[at])
+    assert od.robustness(best, {"reader": [2.0]}).worst == pytest.approx(least(2_000, 1.2)[0] / here, rel=1e-4)
+
+
 def test_frontier_needs_budgets():
     with pytest.raises(od.SpecificationError, match="at least one budget"):
         od.frontier(plan(), [])
