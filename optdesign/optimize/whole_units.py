@@ -72,6 +72,7 @@ def round_nested(problem: Problem, choice: NestedChoice, z: Array) -> Rounding:
     """Whole numbers at every level of units that hold units."""
     own = np.concatenate([np.arange(choice.n_units), np.arange(problem.n_units, len(z))])
     starts = list(_starts(choice, z[own]))
+    starts = [start for start in starts if _keeps_bounds(choice, start[0])] or starts
     numbers, near = np.array([number for number, _ in starts]), np.array([count for _, count in starts])
     pool, best = _pool(problem, choice, own, numbers), np.inf
     for _ in range(ROUNDS):
@@ -166,5 +167,18 @@ def _neighbours(choice: NestedChoice, numbers: Array) -> Iterator[Array]:
         for part in parts[numbers[parts] > 0]:
             held = numbers[parts[units == units[parts == part][0]]].sum()
             for change in (1.0, -1.0):
-                if held + change > 0:
-                    yield numbers + change * np.eye(1, len(numbers), part)[0]
+                fresh = numbers + change * np.eye(1, len(numbers), part)[0]
+                if held + change > 0 and _keeps_bounds(choice, fresh):
+                    yield fresh
+
+
+def _keeps_bounds(choice: NestedChoice, numbers: Array) -> bool:
+    """Whether every unit, not only their mean, keeps the bounds on what it holds."""
+    space = choice.space
+    bounds = [*(space.count_bounds(factor) for factor in choice.factors[1:]), space.replicate_bounds]
+    for (parts, units), (low, high) in zip(choice.chain, bounds, strict=True):
+        held = np.bincount(units, weights=numbers[parts])
+        held = held[held > 0]
+        if (held < low).any() or (held > high).any():
+            return False
+    return space.at_most is None or bool((numbers[choice.n_units :] <= space.at_most).all())

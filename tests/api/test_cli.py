@@ -42,7 +42,7 @@ def printed():
 
 def test_run_prints_plan_precision_power_and_proof(printed):
     for words in (
-        "The plan, for 150,000 EUR of 150,000 EUR",
+        "The plan, for 149,980 EUR of 150,000 EUR",
         "trt = placebo",
         "visits each",
         "Standard errors at the plan, by order of the covariance",
