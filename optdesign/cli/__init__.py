@@ -42,7 +42,9 @@ def main() -> None:
         app()
     except Interruption:
         sys.stderr.write(f"{MESSAGE}\n")
-        sys.exit(INTERRUPTED)
+        sys.stderr.flush()
+        # At once: a compiled library whose import was cut short may crash while the interpreter winds down.
+        os._exit(INTERRUPTED)
 
 
 def _interrupt(*_: Any) -> NoReturn:
