@@ -29,6 +29,9 @@ THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB
 class Interruption(SystemExit):
     """Ctrl-C, as what nothing in between takes for an error of its own."""
 
+    #: Whether it has come: a compiled library whose import it cuts short raises an error of its own instead.
+    seen = False
+
 
 def main() -> None:
     """Entry point of the command ``optdesign``."""
@@ -40,7 +43,10 @@ def main() -> None:
         from optdesign.cli.commands import app
 
         app()
-    except Interruption:
+    except BaseException as error:
+        finished = isinstance(error, SystemExit) and not error.code
+        if finished or not Interruption.seen:
+            raise
         sys.stderr.write(f"{MESSAGE}\n")
         sys.stderr.flush()
         # At once: a compiled library whose import was cut short may crash while the interpreter winds down.
@@ -48,6 +54,7 @@ def main() -> None:
 
 
 def _interrupt(*_: Any) -> NoReturn:
+    Interruption.seen = True
     raise Interruption(INTERRUPTED)
 
 

@@ -153,14 +153,15 @@ def test_interruption_leaves_nothing_behind(tmp_path, monkeypatch, where):
 
 
 #: Runs a study, and stops itself after 50 ms of processor time in the stage it is told: a clock would be early on a
-#: busy machine, and late on a fast one, which has written the report by then.
+#: busy machine, and late on a fast one, which has written the report by then. Again 300 ms later, as a user would press
+#: again: a library that is being imported may swallow the first.
 INTERRUPTED_RUN = """
 import contextlib, os, signal
 from optdesign.cli import commands, main
 signal.signal(signal.SIGPROF, lambda *_: signal.raise_signal(signal.SIGINT))
 def stage(text):
     if text.startswith(os.environ["STAGE"]):
-        signal.setitimer(signal.ITIMER_PROF, 0.05)
+        signal.setitimer(signal.ITIMER_PROF, 0.05, 0.3)
 commands.progress = lambda: contextlib.nullcontext(stage)
 main()
 """
