@@ -159,10 +159,6 @@ class BoundCriterion:
         """−log Φ at a criterion value."""
         return value / self.size if self.logarithmic else float(np.log(value))
 
-    def value_at(self, covariances: Sequence[Array]) -> float:
-        """Criterion value at a covariance matrix for each scenario."""
-        return self.value_of(self.loss_at(covariances))
-
     def efficiency(self, value: float, best: float) -> float:
         """Φ ratio of two criterion values: the share of the sample that the better design needs."""
         return float(np.exp(self.loss_of(best) - self.loss_of(value)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -143,46 +144,30 @@ def optimize(
         return optimize_crossed(model, nominal, space, criterion, cost, budget, order, progress)
     check_order(model, order)
     _check_scope(model, space, order)
-    already = (
-        already
-        if already is None or isinstance(already, Design)
-        else Design.from_frame(already, space.layout, model.covariates)
-    )
-    asked = partial(
-        optimize,
-        model=model,
-        nominal=nominal,
-        space=space,
-        criterion=criterion,
-        cost=cost,
-        budget=budget,
-        order=order,
-        limits=limits,
-        already=already,
-        method=method,
-    )
+    if already is not None and not isinstance(already, Design):
+        already = Design.from_frame(already, space.layout, model.covariates)
+    wanted: dict[str, Any] = {
+        "criterion": criterion,
+        "cost": cost,
+        "budget": budget,
+        "order": order,
+        "limits": limits,
+        "already": already,
+    }
+    asked = partial(optimize, model=model, nominal=nominal, space=space, method=method, **wanted)
     nominal = nominal.referring_to(space.reference)
-    build = partial(
-        make_problem,
-        model,
-        nominal,
-        criterion=criterion,
-        cost=cost,
-        budget=budget,
-        order=order,
-        limits=limits,
-        already=already,
-    )
+    build = partial(make_problem, model, nominal, **wanted)
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
         problem, notes = _problem(build, space)
         problem, iterate = _solved(_algorithm(method, space), problem, progress)
         z, design = _tidied(problem, iterate.z)
         certificate = certify(problem, replace(iterate, z=z), problem.loss(design))
+    loss = loss_at(problem, design)
     notes += (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
-    notes += _regime(problem, design)
+    notes += _regime(problem, design, loss)
     best = OptimalDesign(
         design,
-        problem.criterion.value_of(loss_at(problem, design)),
+        problem.criterion.value_of(loss),
         design.spend(cost),
         reported(problem, nominal, design),
         _status(certificate, iterate),
@@ -438,16 +423,13 @@ def _worthless_replicates(problem: Problem, gain: Array, z: Array) -> tuple[str,
     )
 
 
-def _regime(problem: Problem, design: Design) -> tuple[str, ...]:
-    """Warn where the order used is more than 10 % from the best order available, at the design."""
-    losses = {}
-    for order in dict.fromkeys(
-        [problem.order, *(["exact"] if problem.model.is_gaussian else ["two-term", "averaged"])]
-    ):
-        try:
+def _regime(problem: Problem, design: Design, loss: float) -> tuple[str, ...]:
+    """Warn where the order used, which gives `loss`, is more than 10 % from the best order available at the design."""
+    losses = {problem.order: loss}
+    others = ["exact"] if problem.model.is_gaussian else ["two-term", "averaged"]
+    for order in [order for order in others if order != problem.order]:
+        with suppress(SpecificationError):  # an order that has no finite answer here is no better
             losses[order] = loss_at(replace(problem, order=order), design)
-        except SpecificationError:  # an order that has no finite answer here is no better
-            continue
     best = max(losses, key=lambda order: losses[order])
     ratio = float(np.exp(losses[problem.order] - losses[best]))
     if not np.isfinite(ratio) or 1 / 1.1 <= ratio <= 1.1:

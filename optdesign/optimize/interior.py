@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -187,7 +188,7 @@ def _all_gains(problem: Problem, found: _Found) -> Array:
     directions, total = evaluation.at.directions(corners), np.zeros(problem.informations[0].n_atoms)
     for source, point, U in zip(problem.informations, evaluation.points, directions, strict=True):
         total += source.sensitivities(point, U)
-    return np.concatenate([evaluation.gain_by(corners)[: problem.n_units], total])
+    return np.concatenate([found.state.gain[: problem.n_units], total])
 
 
 def _first_atoms(problem: Problem) -> Index:
@@ -257,6 +258,11 @@ class _State:
     evaluation: Evaluation
     corners: Multipliers
     stopped: bool = False
+
+    @cached_property
+    def gain(self) -> Array:
+        """Sensitivities by the corners' multipliers."""
+        return self.evaluation.gain_by(self.corners)
 
     @property
     def gap(self) -> float:
@@ -342,7 +348,7 @@ class _Barrier:
 
     def proven(self, state: _State) -> float:
         """Share by which any masses here may be better, with the budget's multiplier raised to cover every gain."""
-        prices, gain = self.A.T @ state.lam + self.E.T @ state.nu, state.evaluation.gain_by(state.corners) * self.scale
+        prices, gain = self.A.T @ state.lam + self.E.T @ state.nu, state.gain * self.scale
         short = np.maximum(gain - prices, 0.0)
         raised = float(np.divide(short, self.A[0], out=np.where(short > 0, np.inf, 0.0), where=self.A[0] > 0).max())
         return float(self.b @ state.lam + self.e @ state.nu + raised * self.b[0] - 1.0)
@@ -350,7 +356,7 @@ class _Barrier:
     def residual(self, state: _State) -> float:
         """Largest difference of a sensitivity from its price."""
         prices = self.A.T @ state.lam + self.E.T @ state.nu - state.sig
-        return float(np.abs(prices - state.evaluation.gain_by(state.corners) * self.scale).max())
+        return float(np.abs(prices - state.gain * self.scale).max())
 
     def step(self, state: _State, mu: float) -> _State | None:
         """One Newton step towards the central path at μ; None where rounding leaves none."""

@@ -124,10 +124,13 @@ class Evaluation:
     @cached_property
     def gain(self) -> Array:
         """ψ = −∂loss/∂z, the sensitivity of every mass, not negative; Σ zψ = 1."""
-        return self.gain_by(self.at.own)
+        return self._gain_by(self.at.own)
 
     def gain_by(self, multipliers: Multipliers) -> Array:
         """Sensitivities by some multipliers of the criterion's corners."""
+        return self.gain if multipliers is self.at.own else self._gain_by(multipliers)
+
+    def _gain_by(self, multipliers: Multipliers) -> Array:
         pairs = zip(self.changes, self.at.directions(multipliers), strict=True)
         return np.asarray(sum(np.tensordot(changes, U @ U.T, 2) for changes, U in pairs))
 

@@ -140,7 +140,8 @@ def test_whole_optimum_against_exhaustive_search(criterion):
         columns = int((2000 - 12 * m) / (7 + (0.6 + 0.25 * n) * m) + 1e-9)
         if columns >= 1:
             L, R, T = parts()
-            values[m, columns, n] = bound(criterion).value_at([L / m + R / columns + T / (m * columns * n)])
+            goal = bound(criterion)
+            values[m, columns, n] = goal.value_of(goal.loss_at([L / m + R / columns + T / (m * columns * n)]))
     assert best.rounded.value == pytest.approx(min(values.values()), rel=1e-9)
     assert best.rounded.proven
 
