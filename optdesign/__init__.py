@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from optdesign.criteria import Maximin as Maximin
     from optdesign.designs import Design as Design
     from optdesign.designs import DesignSpace as DesignSpace
+    from optdesign.designs import Distinct as Distinct
     from optdesign.designs import Group as Group
     from optdesign.designs import Share as Share
     from optdesign.designs import Total as Total
@@ -87,7 +88,7 @@ _HOMES = {
         "IOptimality",
         "Maximin",
     ),
-    "designs": ("Design", "DesignSpace", "Group", "Share", "Total"),
+    "designs": ("Design", "DesignSpace", "Distinct", "Group", "Share", "Total"),
     "errors": (
         "AsymptoticRegimeWarning",
         "ConvergenceError",

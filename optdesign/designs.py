@@ -599,6 +599,11 @@ class Share:
                 f"and {self.at_most}."
             )
 
+    @property
+    def words(self) -> str:
+        """The bound as a clause."""
+        return f"the share with {self.condition} is between {self.at_least:g} and {self.at_most:g}"
+
     def holds(self, frame: pd.DataFrame) -> Array:
         """One where the condition holds, zero elsewhere, shape (rows,)."""
         return holds(self.condition, frame, "constraint")
@@ -644,6 +649,11 @@ class Total:
                 f"Total('{self.expression}'): of must be 'observations' or 'units'; got {self.of!r}."
             )
 
+    @property
+    def words(self) -> str:
+        """The bound as a clause."""
+        return f"the total of {self.expression} over {self.of} is between {self.at_least:g} and {self.at_most:g}"
+
     def values(self, frame: pd.DataFrame) -> Array:
         """What a unit or an observation at each row adds to the total, shape (rows,)."""
         values = evaluate(self.expression, frame, "constraint")
@@ -656,7 +666,42 @@ class Total:
         return values
 
 
-Constraint = Share | Total
+@dataclass(frozen=True)
+class Distinct:
+    """A bound on how many distinct values of a covariate a design uses.
+
+    Not linear in what is chosen: the optimiser branches over which values are used, and says how far its answer may
+    be from the best.
+
+    Parameters
+    ----------
+    column : str
+        Candidate column.
+    at_most : int
+        Values, at least one.
+
+    Examples
+    --------
+    >>> Distinct("dose", at_most=3)
+    Distinct(column='dose', at_most=3)
+    """
+
+    column: str
+    at_most: int
+
+    def __post_init__(self) -> None:
+        if not (is_number(self.at_most) and self.at_most >= 1 and self.at_most % 1 == 0):
+            raise SpecificationError(
+                f"Distinct('{self.column}'): at_most must be a whole number of at least 1; got {self.at_most!r}."
+            )
+
+    @property
+    def words(self) -> str:
+        """The bound as a clause."""
+        return f"at most {self.at_most} distinct values of '{self.column}' are used"
+
+
+Constraint = Share | Total | Distinct
 
 
 @dataclass(frozen=True, eq=False)
@@ -684,7 +729,7 @@ class DesignSpace:
         Whether all unit types must have the same number of observations.
     at_most : int, optional
         How often one point may be used within a unit; None for no limit.
-    constraints : sequence of Share and Total
+    constraints : sequence of Share, Total and Distinct
     crossing : str
         Of a crossed layout. ``"complete"``: every row meets every column. ``"biregular"``: the number of observed
         cells is chosen too, as many in every row and as many in every column.
@@ -749,7 +794,11 @@ class DesignSpace:
             )
         for constraint in self.constraints:
             if not isinstance(constraint, Constraint):
-                raise SpecificationError(f"constraints must be a list of Share and Total; got {constraint!r}.")
+                raise SpecificationError(
+                    f"constraints must be a list of Share, Total and Distinct; got {constraint!r}."
+                )
+            if isinstance(constraint, Distinct):
+                self._check_distinct(constraint)
             if self.layout is None and isinstance(constraint, Total) and constraint.of == "units":
                 raise SpecificationError(f"{constraint!r} counts units, of which a space without a layout has none.")
         _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
@@ -758,6 +807,19 @@ class DesignSpace:
         object.__setattr__(self, "levels", MappingProxyType({**self.levels, **own}))
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
         object.__setattr__(self, "constraints", tuple(self.constraints))
+
+    def _check_distinct(self, limit: Distinct) -> None:
+        candidates = self.candidates
+        if type(candidates) is not Candidates or candidates.by is not None:
+            raise SpecificationError(
+                f"{limit!r} picks among single points, of a grid or a frame: neither a continuous region nor fixed "
+                "schedules. Give the points by Candidates.grid."
+            )
+        if limit.column not in candidates.points:
+            known = names_of(candidates.points)
+            raise SpecificationError(
+                f"{limit!r} names no candidate column.{nearest(limit.column, known)} Columns: {listed(known)}."
+            )
 
     def _check_crossing(self) -> None:
         """What belongs to crossed layouts only, what has no place in them, and bounds on cells."""

@@ -23,7 +23,7 @@ from optdesign.covariance.information import Information, PlainInformation
 from optdesign.covariance.labelled import labelled_rows
 from optdesign.covariance.nested import mass_information
 from optdesign.covariance.profiles import Units, unit_information
-from optdesign.designs import Design, DesignSpace, Group, Region, Share
+from optdesign.designs import Design, DesignSpace, Distinct, Group, Region, Share
 from optdesign.errors import SpecificationError
 from optdesign.layouts import Layout
 from optdesign.linalg import psd_root, summed
@@ -455,8 +455,10 @@ def bounded(what: str, coefficients: Array, low: float, high: float) -> Iterator
 
 
 def constraint_rows(choice: Choice, space: DesignSpace) -> Iterator[Row]:
-    """Bounds on shares and totals."""
+    """Bounds on shares and totals; how many distinct values are used is no linear constraint."""
     for each in space.constraints:
+        if isinstance(each, Distinct):
+            continue
         if isinstance(each, Share):
             yield from share_rows(each, *choice.shared(each.holds(space.region.frame)))
             continue

@@ -331,7 +331,7 @@ def test_totals_that_do_not_fit_the_space():
     )
     with pytest.raises(od.SpecificationError, match="varies within a unit"):
         od.optimize(ARMS, ARM_GUESS, within, EFFECT, COST, 5_000)
-    with pytest.raises(od.SpecificationError, match="list of Share and Total"):
+    with pytest.raises(od.SpecificationError, match="list of Share, Total and Distinct"):
         doses(constraints=["dose > 3"])
 
 
