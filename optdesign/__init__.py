@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from optdesign.cheapest import cheapest as cheapest
+    from optdesign.compare import Comparison as Comparison
+    from optdesign.compare import alternatives as alternatives
+    from optdesign.compare import compare as compare
+    from optdesign.compare import layout_spaces as layout_spaces
     from optdesign.costs import Cost as Cost
     from optdesign.covariance import AsymptoticCovariance as AsymptoticCovariance
     from optdesign.covariance import covariance as covariance
@@ -75,6 +79,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "cheapest": ("cheapest",),
+    "compare": ("Comparison", "alternatives", "compare", "layout_spaces"),
     "covariance": ("AsymptoticCovariance", "covariance", "covariance_of_frame"),
     "covariance.accuracy": ("Accuracy", "accuracy"),
     "costs": ("Cost",),

@@ -357,6 +357,13 @@ class Design:
         return float(sum(g.observations for g in self.groups))
 
     @property
+    def cells(self) -> float:
+        """Number of pairs of units that meet: observed cells, or innermost units within others; none of one factor."""
+        if self.crossing is not None:
+            return self.crossing.cells
+        return self.counts[self.layout.factors[-1]] if self.layout and len(self.layout.factors) > 1 else 0.0
+
+    @property
     def cell_size(self) -> float:
         """Observations per observed cell of a crossed layout."""
         return self.groups[0].replicates
@@ -405,10 +412,9 @@ class Design:
         for factor in points.labels:
             prices = cost.of_units(factor, points.frame)
             units += _total(points.labels[factor], prices, f"cost: units['{factor}']")
-        cells = cost.cell * self.crossing.cells if self.crossing else 0.0
         observations = points.observations @ cost.of_observations(points.frame)
         # A millionth of the currency: rounding of the sum must not look like overspending.
-        return round(float(cost.fixed + units + cells + observations), 6)
+        return round(float(cost.fixed + units + cost.cell * self.cells + observations), 6)
 
     def scaled(self, counts: float = 1.0, replicates: float = 1.0) -> Design:
         """The same design with every count and every number of replicates multiplied."""
@@ -621,7 +627,7 @@ class Total:
     at_least, at_most : float
         Bounds, at least one of them finite.
     of : str
-        ``"observations"`` or ``"units"``.
+        ``"observations"``, ``"units"`` of the outermost factor, or the name of a factor.
 
     Examples
     --------
@@ -644,9 +650,10 @@ class Total:
                 f"Total('{self.expression}'): bounds must satisfy at_least ≤ at_most, one of them finite; got "
                 f"{self.at_least} and {self.at_most}."
             )
-        if self.of not in ("observations", "units"):
+        if not isinstance(self.of, str):
             raise SpecificationError(
-                f"Total('{self.expression}'): of must be 'observations' or 'units'; got {self.of!r}."
+                f"Total('{self.expression}'): of must be 'observations', 'units' or the name of a factor; got "
+                f"{self.of!r}."
             )
 
     @property
@@ -801,6 +808,11 @@ class DesignSpace:
                 self._check_distinct(constraint)
             if self.layout is None and isinstance(constraint, Total) and constraint.of == "units":
                 raise SpecificationError(f"{constraint!r} counts units, of which a space without a layout has none.")
+            if isinstance(constraint, Total) and constraint.of not in ("observations", "units", *factors):
+                raise SpecificationError(
+                    f"{constraint!r}: of must be 'observations', 'units' or one of the factors {listed(factors)}."
+                    f"{nearest(constraint.of, factors)}"
+                )
         _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
         self._check_crossing()
         own = {self.candidates.by: factors[0]} if self.candidates.by is not None else {}

@@ -624,8 +624,8 @@ def _check_cost(cost: Cost, space: DesignSpace) -> None:
                 f"cost: units['{factor}'] prices parts of units, of which only fixed schedules say how many there are: "
                 "use Candidates.profiles, or put the price on observations."
             )
-    if cost.cell:
-        raise SpecificationError("cost: cell prices belong to crossed layouts; set cell=0 here.")
+    if cost.cell and len(factors) < 2:
+        raise SpecificationError("cost: cell prices belong to layouts of two factors; set cell=0 here.")
 
 
 def _constraints(choice: Choice, budgets: Sequence[tuple[str, Array, float]], run: bool) -> LinearConstraints:

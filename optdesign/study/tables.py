@@ -259,7 +259,7 @@ class Cost(Table):
         default=0.0, description="the price of one observation, a number or an expression; not negative"
     )
     cell: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        default=0.0, description="the price of one observed cell of a crossed layout, a number; not negative"
+        default=0.0, description="the price of one pair of units of two factors that meet, a number; not negative"
     )
     fixed: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0.0, description="the price of having the study at all, a number; not negative"
