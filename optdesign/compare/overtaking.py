@@ -41,6 +41,8 @@ Loss = Callable[[float, float], float]
 AGREES, AS_GOOD = 1e-4, 1e-4
 #: How far, where the design was found by another order than that by which layouts are judged.
 BETWEEN_ORDERS = 0.02
+#: Difference of two losses below which they are the same: above what certified optima may be short of theirs.
+EQUAL = 1e-5
 #: Prices tried in search of the first change of sign, per break-even curve.
 STEPS = 25
 
@@ -219,12 +221,13 @@ def _roots(excess: Callable[[float], float], ends: Array) -> list[tuple[float, b
     at = np.linspace(ends[0], ends[1], STEPS)
     with np.errstate(invalid="ignore"):  # where the money buys neither
         values = np.array([excess(y) for y in at])
-    values[np.abs(values) < 1e-9] = 0.0
-    found = []
-    for a, b, low, high in zip(at, at[1:], values, values[1:], strict=False):
-        if np.isfinite([low, high]).all() and low * high < 0:
-            found.append((float(brentq(excess, a, b, xtol=1e-10)), bool(high > low)))
-    return found
+    told = np.isfinite(values) & (np.abs(values) > EQUAL)  # a root may be one of the points
+    at, values = at[told], values[told]
+    return [
+        (float(brentq(excess, a, b, xtol=1e-10)), bool(high > low))
+        for a, b, low, high in zip(at, at[1:], values, values[1:], strict=False)
+        if low * high < 0
+    ]
 
 
 def factors_of(designs: Mapping[str, OptimalDesign]) -> tuple[str, str]:

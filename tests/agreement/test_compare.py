@@ -69,8 +69,8 @@ def test_a_mean_wants_no_complete_crossing():
 
 def test_nesting_is_overtaken_where_variance_per_price_is_equal():
     designs = mean_of([0.6, 0.35, 1.1], [12.0, 7.0, 0.0, 0.85], layouts=["item in subject", "subject in item"])
-    curve = od.break_even(designs, "item in subject", "subject in item", [0.05, 0.5, 4.0])
-    np.testing.assert_allclose(curve["cost ratio"], [0.05, 0.5, 4.0], rtol=1e-6)
+    curve = od.break_even(designs, "item in subject", "subject in item", [0.05, 0.5, 1.0, 4.0])
+    np.testing.assert_allclose(curve["cost ratio"], [0.05, 0.5, 1.0, 4.0], rtol=1e-6)
     assert set(curve["higher"]) == {"subject in item"}
     places = od.layout_map(designs, [0.04, 1.0, 20.0], [0.05, 0.5, 4.0])
     # Rows are ratios of variances, columns of prices: items are inner units where they are cheap for their variance.
