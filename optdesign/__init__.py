@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from optdesign.cheapest import cheapest as cheapest
     from optdesign.compare import Comparison as Comparison
+    from optdesign.compare import LayoutMap as LayoutMap
     from optdesign.compare import alternatives as alternatives
+    from optdesign.compare import break_even as break_even
     from optdesign.compare import compare as compare
+    from optdesign.compare import layout_map as layout_map
     from optdesign.compare import layout_spaces as layout_spaces
     from optdesign.costs import Cost as Cost
     from optdesign.covariance import AsymptoticCovariance as AsymptoticCovariance
@@ -79,7 +82,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "cheapest": ("cheapest",),
-    "compare": ("Comparison", "alternatives", "compare", "layout_spaces"),
+    "compare": ("Comparison", "LayoutMap", "alternatives", "break_even", "compare", "layout_map", "layout_spaces"),
     "covariance": ("AsymptoticCovariance", "covariance", "covariance_of_frame"),
     "covariance.accuracy": ("Accuracy", "accuracy"),
     "costs": ("Cost",),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optdesign.cheapest import cheapest
-from optdesign.compare.layouts import alternatives, layout_spaces
+from optdesign.compare.layouts import alternatives, common_order, layout_spaces
+from optdesign.compare.overtaking import LayoutMap, break_even, layout_map
 from optdesign.covariance import AsymptoticCovariance
 from optdesign.criteria import COptimality, Maximin
 from optdesign.errors import SpecificationError, check_kind
@@ -25,7 +26,7 @@ from optdesign.optimize.scoring import loss_at, reported
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparison", "alternatives", "compare", "layout_spaces"]
+__all__ = ["Comparison", "LayoutMap", "alternatives", "break_even", "compare", "layout_map", "layout_spaces"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -214,9 +215,7 @@ def compare(
     for name, best in designs.items():
         check_kind(f"designs['{name}']", best, OptimalDesign)
     _check_one_question(designs)
-    orders = {best.order for best in designs.values()}
-    common = orders.pop() if len(orders) == 1 else "two-term"
-    found = Comparison(MappingProxyType(dict(designs)), order or common, test, power)
+    found = Comparison(MappingProxyType(dict(designs)), order or common_order(designs), test, power)
     if test is not None:
         found.covariances[found.best].position(test.coefficient)  # names a coefficient, or raises
     return found

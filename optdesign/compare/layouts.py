@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -154,3 +154,19 @@ def _pairs(space: DesignSpace, row: str, column: str) -> DesignSpace:
         levels=levels,
         counts={row: bounds, column: 1.0},
     )
+
+
+def units_in_all(space: DesignSpace, factor: str) -> tuple[float, float]:
+    """Fewest and most units of a factor in all, as `layout_spaces` bounds them."""
+    if not isinstance(space.layout, Nested) or factor == space.layout.factors[0]:
+        return space.count_bounds(factor)
+    if space.count_bounds(factor) == (1.0, 1.0):
+        return space.count_bounds(space.layout.factors[0])
+    totals = [each for each in space.constraints if isinstance(each, Total) and each.of == factor]
+    return (totals[0].at_least, totals[0].at_most) if totals else (1.0, np.inf)
+
+
+def common_order(designs: Mapping[str, OptimalDesign]) -> str:
+    """The order by which designs were found, and two terms where they differ."""
+    orders = {best.order for best in designs.values()}
+    return orders.pop() if len(orders) == 1 else "two-term"
