@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from optdesign.designs import Group as Group
     from optdesign.designs import Share as Share
     from optdesign.designs import Total as Total
+    from optdesign.draws import draw_data as draw_data
     from optdesign.errors import AsymptoticRegimeWarning as AsymptoticRegimeWarning
     from optdesign.errors import ConvergenceError as ConvergenceError
     from optdesign.errors import InfeasibleBudgetError as InfeasibleBudgetError
@@ -88,6 +89,7 @@ _HOMES = {
         "Maximin",
     ),
     "designs": ("Design", "DesignSpace", "Group", "Share", "Total"),
+    "draws": ("draw_data",),
     "errors": (
         "AsymptoticRegimeWarning",
         "ConvergenceError",
