@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from optdesign.optimize.laws import optimize_law as optimize_law
     from optdesign.report import write_report as write_report
     from optdesign.schedules import enumerated_profiles as enumerated_profiles
+    from optdesign.simulate import Simulation as Simulation
+    from optdesign.simulate import simulate as simulate
     from optdesign.study import Study as Study
     from optdesign.study import StudyResult as StudyResult
     from optdesign.study import load_study as load_study
@@ -107,6 +109,7 @@ _HOMES = {
     "optimize.laws": ("OptimalLaw", "optimize_law"),
     "report": ("write_report",),
     "schedules": ("enumerated_profiles",),
+    "simulate": ("Simulation", "simulate"),
     "study": ("Study", "StudyResult", "load_study", "run_study"),
     "tradeoffs": ("Frontier", "Pareto", "Robustness", "frontier", "pareto", "robustness"),
 }

@@ -234,7 +234,7 @@ def data_law(model: MixedModel, nominal: NominalValues, design: Design, seed: in
         found.point * len(law.points),
         _stages(design, found, law),
         tuple(effects),
-        found.units,
+        dict(found.units),
     )
 
 

@@ -243,10 +243,10 @@ def fit(model: MixedModel, data: pd.DataFrame) -> Fit:
     >>> round(float(pilot.beta[0]), 4), round(pilot.dispersion, 3), pilot.random_covariance["unit"].round(3)
     (4.0, 2.0, array([[3.]]))
     """
-    _check_family(model)
+    check_family(model, "State the nominal values with NominalValues(beta, covariance, dispersion).")
     frame, notes = _used_rows(model, data)
     response, rows = _response(model, frame), _rows(model, frame)
-    call = _translated(model, rows)
+    call = translated(model, rows)
     result = _fitted(call, response / rows.trials)
     if not result.converged:
         raise ConvergenceError(
@@ -263,13 +263,13 @@ def fit(model: MixedModel, data: pd.DataFrame) -> Fit:
     return _collected(model, frame, notes, call, result)
 
 
-def _check_family(model: MixedModel) -> None:
+def check_family(model: MixedModel, instead: str) -> None:
+    """The fitter must cover the family and the link; the message ends with what to do `instead`."""
     fitted = ("bernoulli", "binomial", "poisson")
     if not model.is_gaussian and model.distribution.name not in fitted:
         raise SpecificationError(
-            f"family '{model.distribution.name}' with link '{model.link_function.name}' is not fitted here; pilots are "
-            f"fitted for Gaussian models with identity link and for {listed(fitted)}. State the nominal values with "
-            "NominalValues(beta, covariance, dispersion)."
+            f"family '{model.distribution.name}' with link '{model.link_function.name}' is not fitted here; fits "
+            f"are for Gaussian models with identity link and for {listed(fitted)}. {instead}"
         )
 
 
@@ -413,7 +413,7 @@ class Estimates:
 
 def estimated(model: MixedModel, rows: FitRows, response: Array) -> Estimates:
     """A maximum likelihood fit, without the words that `fit` has for it; one that fails says so in its result."""
-    result = _fitted(_translated(model, rows), response / rows.trials)
+    result = _fitted(translated(model, rows), response / rows.trials)
     dispersion, covariance = _dispersion_and_covariance(model, result, len(response))
     with np.errstate(invalid="ignore"):
         errors = np.sqrt(np.diag(covariance))
@@ -439,7 +439,8 @@ def _rows(model: MixedModel, frame: pd.DataFrame) -> FitRows:
     )
 
 
-def _translated(model: MixedModel, rows: FitRows) -> _Call:
+def translated(model: MixedModel, rows: FitRows) -> _Call:
+    """A model and its rows in the fitter's terms; `SpecificationError` where it does not cover them."""
     fixed = rows.fixed
     if fixed.shape[1] == 0:
         raise SpecificationError(f"'{model.formula}' has no fixed effect; a fit needs one, such as the intercept 1.")
