@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,11 @@ class Rate:
         centre = (self.value + squared / 2.0) / (1.0 + squared)
         half = math.sqrt(squared * self.value * (1.0 - self.value) + squared**2 / 4.0) / (1.0 + squared)
         return max(centre - half, 0.0), min(centre + half, 1.0)
+
+    def to_json(self) -> dict[str, float]:
+        """Count, share and interval."""
+        low, high = self.interval
+        return {"count": self.count, "share": self.value, "low": low, "high": high}
 
     def __repr__(self) -> str:
         low, high = self.interval
@@ -248,30 +253,49 @@ class Simulation:
             lines.append(f"Power of the test of '{self.test.coefficient}': {self.power}; {theory}.")
         return lines
 
-    def __repr__(self) -> str:
-        table = self._table().to_string()
-        components = f"\n{self.components_frame().to_string(float_format='%.4g')}" if self.component_names else ""
-        return "\n".join(["Simulation", *self.summary(), f"{table}{components}"])
+    def to_json(self) -> dict[str, Any]:
+        """Everything that is printed, as plain dictionaries and numbers."""
+        tables = {"coefficients": self.to_frame(), "components": self.components_frame()}
+        return {
+            "replications": self.replications,
+            "asked": self.asked,
+            "seed": self.seed,
+            "failed": self.failed.to_json(),
+            "singular": self.boundary.to_json(),
+            "power": None if self.power is None else {**self.power.to_json(), "by order": dict(self.theory.power)},
+            **{name: frame.to_dict("index") for name, frame in tables.items()},
+        }
 
-    def _repr_html_(self) -> str:
-        return f"<p>{' '.join(self.summary())}</p>{self._table().to_html()}"
-
-    def _table(self) -> pd.DataFrame:
-        """The frame as text, intervals in brackets."""
+    def texts(self) -> list[pd.DataFrame]:
+        """The tables that are printed, intervals in brackets; narrow enough for a terminal."""
         import pandas as pd
 
-        low, high = self.bias_interval
-        below, above = self.empirical_interval
-        se = self.empirical_errors
-        columns = {
+        names = pd.Index(self.names, name="coefficient")
+        errors = self.standard_errors[self.fine].mean(axis=0)
+        first = {
             "true": [f"{b:.4g}" for b in self.beta],
-            "bias": [f"{b:+.2g} ({x:+.2g} to {y:+.2g})" for b, x, y in zip(self.bias, low, high, strict=True)],
-            "se": [f"{s:.4g} ({x:.4g}–{y:.4g})" for s, x, y in zip(se, below, above, strict=True)],
-            "estimated": [f"{s:.4g}" for s in self.standard_errors[self.fine].mean(axis=0)],
-            **{order: [f"{s:.4g}" for s in cov.standard_errors] for order, cov in self.theory.covariances.items()},
+            "bias": _bracketed(self.bias, self.bias_interval, "+.2g", " to "),
             f"coverage of {100 * self.level:g} %": [repr(self.coverage(name)) for name in self.names],
         }
-        return pd.DataFrame(columns, index=pd.Index(self.names, name="coefficient"))
+        second = {
+            "se": _bracketed(self.empirical_errors, self.empirical_interval, ".3g", "–"),
+            "estimated": [f"{error:.4g}" for error in errors],
+            **{order: [f"{s:.4g}" for s in cov.standard_errors] for order, cov in self.theory.covariances.items()},
+        }
+        tables = [pd.DataFrame(first, index=names), pd.DataFrame(second, index=names)]
+        return [*tables, *([self.components_frame().map("{:.4g}".format)] if self.component_names else [])]
+
+    def __repr__(self) -> str:
+        return "\n".join(["Simulation", *self.summary(), *(table.to_string() for table in self.texts())])
+
+    def _repr_html_(self) -> str:
+        return f"<p>{' '.join(self.summary())}</p>{''.join(table.to_html() for table in self.texts())}"
+
+
+def _bracketed(values: Array, interval: tuple[Array, Array], form: str, to: str) -> list[str]:
+    """Numbers with their intervals."""
+    rows = zip(values, *interval, strict=True)
+    return [f"{value:{form}} ({low:{form}}{to}{high:{form}})" for value, low, high in rows]
 
 
 def _ends(name: str, interval: tuple[Array, ...]) -> dict[str, Array]:
