@@ -82,12 +82,12 @@ def simulated(column: Column, groups: int, drawn: bool, workers: int, folder: Pa
 
 
 def rows(workers: int, folder: Path) -> Iterator[dict[str, object]]:
-    """A row for each column, order, and way of placing observations; drawn ones where something is published."""
+    """A row for each column and order, x drawn; with x set too, where there is a published row to tell them apart."""
     for column in COLUMNS:
         for order in ORDERS:
             groups = groups_needed(column, order)
             published = PUBLISHED.get((column, order))
-            for drawn in (False, True) if published else (False,):
+            for drawn in (True, False) if published else (True,):
                 yield _row(column, order, groups, drawn, simulated(column, groups, drawn, workers, folder), published)
 
 
@@ -135,7 +135,7 @@ def figure(table: pd.DataFrame) -> Figure:
     """Simulated power with its interval for every column of the table, by both orders."""
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
-    here = table[table["x"] == "set"]
+    here = table[table["x"] == "drawn"]
     for order, (colour, marker) in ORDERS.items():
         part = here[here["order"] == order].reset_index(drop=True)
         error = [part["power"] - part["low"], part["high"] - part["power"]]

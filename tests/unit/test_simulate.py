@@ -272,7 +272,9 @@ def test_prints_and_tables(whole):
         assert words in text
     frame = whole.to_frame()
     assert list(frame.index) == ["Intercept", "x"]
-    assert {"true", "bias", "bias low", "se", "mean estimated se", "se, exact", "coverage", "coverage high"} <= set(frame)
+    assert {"true", "bias", "bias low", "se", "mean estimated se", "se, exact", "coverage", "coverage high"} <= set(
+        frame
+    )
     assert (frame["se low"] < frame["se"]).all()
     assert "<table" in whole._repr_html_()
     plain = json.loads(json.dumps(whole.to_json()))
