@@ -26,7 +26,7 @@ def test_set_covariates_are_exact_and_observed_ones_follow_their_law_by_level():
     guess = od.NominalValues([0, 0, 0, 0, 0], {"patient": 1.0})
     frame = od.draw_data(model, guess, nested(), seed=1)
     assert (frame.groupby(["treat", "visit"]).size() == 2000).all()
-    assert (frame.groupby("patient").age.nunique() == 1).all()
+    assert frame.groupby("patient").age.nunique().max() == 1
     ages = frame.groupby("patient").age.first()
     shares = ages.value_counts(normalize=True)
     assert shares[40] == pytest.approx(0.5, abs=0.04)
@@ -43,8 +43,8 @@ def test_random_effects_and_residuals_have_their_variances():
         od.Nested("patient"), counts={"patient": 4000}, replicates=4, measure=od.Measure.grid(visit=[0, 1])
     )
     frame = od.draw_data(model, guess, design, seed=2)
-    means = frame.groupby(["patient", "visit"]).y.mean().unstack("visit")
-    effects = np.stack([means[0], means[1] - means[0]])
+    before, after = (frame[frame.visit == v].groupby("patient").y.mean() for v in (0, 1))
+    effects = np.stack([before, after - before])
     assert effects.mean(axis=1) == pytest.approx([2.0, -1.0], abs=0.1)
     noise = 0.25 * np.array([[0.5, -0.5], [-0.5, 1.0]])
     assert np.cov(effects) == pytest.approx(np.array([[1.0, 0.5], [0.5, 2.0]]) + noise, abs=0.15)
@@ -87,8 +87,8 @@ def test_rows_and_columns_have_covariates_of_their_own():
     )
     model = od.MixedModel("y ~ u + v + w + (1 | s) + (1 | i)", "bernoulli")
     frame = od.draw_data(model, od.NominalValues([0, 0, 0, 0], {"s": 0.0, "i": 0.0}), design, seed=4)
-    assert (frame.groupby("s").u.nunique() == 1).all()
-    assert (frame.groupby("i").v.nunique() == 1).all()
+    assert frame.groupby("s").u.nunique().max() == 1
+    assert frame.groupby("i").v.nunique().max() == 1
     assert frame.groupby("s").w.nunique().min() == 2
     assert abs(np.corrcoef(frame.u, frame.w)[0, 1]) < 0.1
 

@@ -19,15 +19,16 @@ def table(design, seed=0):
 def test_whole_designs_are_realised_exactly():
     groups = [od.Group(3, 6, X, {"arm": 0}), od.Group(2, 3, X, {"arm": 1})]
     frame = table(od.Design(od.Nested("unit"), groups))
-    counts = frame.groupby(["arm", "unit", "x"]).size().unstack("x")
-    assert counts.loc[0].to_numpy().tolist() == [[2, 2, 2]] * 3
-    assert counts.loc[1].to_numpy().tolist() == [[1, 1, 1]] * 2
+    counts = pd.crosstab(frame.unit, frame.x).to_numpy().tolist()
+    assert counts == [[2, 2, 2]] * 3 + [[1, 1, 1]] * 2
+    assert frame.groupby("unit").arm.first().tolist() == [0, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("replicates", [4, 4.3, 5, 0.6])
 def test_fractions_are_rounded_in_every_unit_and_kept_in_total(replicates):
     design = od.Design(od.Nested("unit"), counts={"unit": 30}, replicates=replicates, measure=X)
-    counts = table(design).groupby(["unit", "x"]).size().unstack("x", fill_value=0)
+    frame = table(design)
+    counts = pd.crosstab(frame.unit, frame.x).reindex(range(30), fill_value=0)
     expected = replicates / 3
     assert counts.to_numpy().min() >= np.floor(expected)
     assert counts.to_numpy().max() <= np.ceil(expected)
@@ -46,7 +47,7 @@ def test_units_within_units():
     design = od.Design(od.Nested("school", "class"), counts={"school": 4, "class": 2.5}, replicates=3, measure=X)
     frame = table(design)
     assert sorted(frame.groupby("school")["class"].nunique()) == [2, 2, 3, 3]
-    assert (frame.groupby("class").school.nunique() == 1).all()
+    assert frame.groupby("class").school.nunique().max() == 1
     assert (frame.groupby(["class", "x"]).size() == 1).all()
 
 
@@ -60,7 +61,7 @@ def test_crossed_units_and_cells():
     )
     frame = table(design)
     assert (frame.row.nunique(), frame.column.nunique(), len(frame)) == (7, 4, 42)
-    assert (frame.groupby("row").a.nunique() == 1).all()
+    assert frame.groupby("row").a.nunique().max() == 1
     assert sorted(frame.groupby("a").row.nunique()) == [3, 4]
     assert np.ptp(frame.groupby("b").size()) <= 14
 
