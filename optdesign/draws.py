@@ -54,8 +54,10 @@ class Stage:
         Where each group begins and ends in that order.
     upto : array, shape (L + 1,)
         Cumulative weights in that order, from zero.
-    joint : integer array, shape (classes, L)
-        Class after a row has been drawn; −1 where the law has none.
+    line : integer array, shape (classes,)
+        Line of `joint` of each class so far.
+    joint : integer array, shape (lines, L)
+        Class after a row has been drawn; one line where the row alone decides it.
     """
 
     unit: Index
@@ -65,6 +67,7 @@ class Stage:
     start: Index
     stop: Index
     upto: Array
+    line: Index
     joint: Index
 
     def drawn(self, so_far: Index, rng: np.random.Generator) -> Index:
@@ -73,7 +76,7 @@ class Stage:
         low, high = self.upto[self.start[group]], self.upto[self.stop[group]]
         at = np.searchsorted(self.upto, low + (high - low) * rng.random(len(group)), side="right") - 1
         row = self.order[np.clip(at, self.start[group], self.stop[group] - 1)]
-        return self.joint[so_far, row[self.unit]]
+        return self.joint[self.line[so_far], row[self.unit]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,23 +285,24 @@ def _stage(unit: Index, done: Index, so_far: Index, own: Index, weights: Array) 
     """
     first = np.unique(unit, return_index=True)[1]
     within = kinds([unit, done], len(unit))[1] == len(first)
-    classes, values = int(so_far.max()) + 1, int(own.max()) + 1
-    group = np.arange(classes) if within else np.zeros(classes, dtype=np.intp)
+    every = np.arange(int(so_far.max()) + 1)
+    group, line = (every, 0 * every) if within else (0 * every, every)
     order = np.argsort(group[so_far], kind="stable")
     stop = np.cumsum(np.bincount(group[so_far]))
     start = np.concatenate([[0], stop[:-1]])
     after, _ = kinds([so_far, own], len(own))
-    joint = np.full((classes, values), -1, dtype=np.intp)
-    joint[so_far, own] = after
-    _check_independent(joint, within)
+    joint = after[None, :] if within else _combinations(so_far, own, after)
     upto = np.concatenate([[0.0], np.cumsum(weights[order])])
-    return Stage(unit, first, group, order, start, stop, upto, joint[:, own]), after
+    return Stage(unit, first, group, order, start, stop, upto, line, joint), after
 
 
-def _check_independent(joint: Index, within: bool) -> None:
-    """What is drawn independently may come together in every combination."""
-    if not within and (joint < 0).any():
+def _combinations(so_far: Index, own: Index, after: Index) -> Index:
+    """Class of every class so far with every row of the law, shape (classes, L)."""
+    joint = np.full((int(so_far.max()) + 1, int(own.max()) + 1), -1, dtype=np.intp)
+    joint[so_far, own] = after
+    if (joint < 0).any():
         raise SpecificationError(
             "observed covariates of rows and of columns must be independent of each other, for every row may meet "
             "every column; their law leaves combinations out. Give a covariate of both the level of the cell."
         )
+    return joint[:, own]

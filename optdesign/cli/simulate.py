@@ -69,6 +69,11 @@ def _plan(study: Study, stage: Callable[[str], None]) -> dict[str, Any]:
     from optdesign.study.running import ask, explained
 
     question = ask(study, stage)
+    if question.already is not None:
+        raise SpecificationError(
+            f"{study.place('goal', 'already')}: what has been run is no longer random, and the plan is an addition to "
+            "it. Leave already out, or simulate in Python by simulate(model, nominal, design)."
+        )
     stage("finding the best design")
     with explained(question):
         best = optimize(**question.parts)

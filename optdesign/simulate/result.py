@@ -249,8 +249,9 @@ class Simulation:
         if self.component_names:
             lines.append(f"Singular fits: {self.boundary.count:,}, {self.boundary}.")
         if self.power is not None and self.test is not None:
-            theory = ", ".join(f"{100 * value:.1f} % by order '{o}'" for o, value in self.theory.power.items())
-            lines.append(f"Power of the test of '{self.test.coefficient}': {self.power}; {theory}.")
+            theory = [f"{100 * value:.1f} % by order '{order}'" for order, value in self.theory.power.items()]
+            power = f"Power of the test of '{self.test.coefficient}': {self.power}"
+            lines.append(f"{', '.join([power, *theory])}.")
         return lines
 
     def to_json(self) -> dict[str, Any]:
