@@ -389,7 +389,7 @@ class _Call:
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """What a fit of one of many data sets came to.
+    """What a fit of one of many data sets came to; all nan where it failed.
 
     Attributes
     ----------
@@ -414,16 +414,29 @@ class Estimates:
 def estimated(model: MixedModel, rows: FitRows, response: Array) -> Estimates:
     """A maximum likelihood fit, without the words that `fit` has for it; one that fails says so in its result."""
     result = _fitted(translated(model, rows), response / rows.trials)
+    trouble = _trouble(result)
+    if trouble:
+        return _nothing(rows, trouble)
     dispersion, covariance = _dispersion_and_covariance(model, result, len(response))
-    with np.errstate(invalid="ignore"):
-        errors = np.sqrt(np.diag(covariance))
-    trouble = "did not converge" if not result.converged else ""
-    if result.aliased.any():
-        trouble = "collinear columns"
-    elif not trouble and not np.isfinite(errors).all():
-        trouble = "no standard errors"
     components = np.concatenate([np.zeros(0), *(np.asarray(vech, dtype=float) for vech in result.varcorr)])
-    return Estimates(np.array(result.beta), errors, components, dispersion, trouble, bool(result.singular))
+    errors = np.sqrt(np.diag(covariance))
+    return Estimates(np.array(result.beta), errors, components, dispersion, "", bool(result.singular))
+
+
+def _trouble(result: Any) -> str:
+    """Why a fit does not count."""
+    if result.aliased.any():
+        return "collinear columns"
+    if not result.converged:
+        return "did not converge"
+    return "" if (np.diag(result.vcov) >= 0.0).all() else "no standard errors"
+
+
+def _nothing(rows: FitRows, trouble: str) -> Estimates:
+    """The estimates of a fit that failed."""
+    beta = np.full(len(rows.names), np.nan)
+    components = np.full(sum(len(vech_pairs(len(names))[0]) for names in rows.random_names.values()), np.nan)
+    return Estimates(beta, beta, components, np.nan, trouble, False)
 
 
 def _rows(model: MixedModel, frame: pd.DataFrame) -> FitRows:

@@ -101,7 +101,7 @@ class Simulation:
     beta : array, shape (p,)
         The nominal values, which are the truth here.
     estimates, standard_errors : arrays, shape (R, p)
-        One row per replicate, in the order of their numbers.
+        One row per replicate, in the order of their numbers; nan where a fit failed.
     component_names : tuple of str
         Variance components, v of them.
     components : array, shape (v,)
@@ -181,7 +181,7 @@ class Simulation:
         """95 % Monte-Carlo interval of the standard deviations: Var(s²) ≈ {E(b − Eb)⁴ − s⁴}/R, by the delta method."""
         centred, variance = self._errors - self._errors.mean(axis=0), np.diag(self.covariance)
         spread = np.sqrt(np.maximum((centred**4).mean(axis=0) - variance**2, 0.0) / len(centred))
-        half = QUANTILE * spread / (2.0 * self.empirical_errors)
+        half = QUANTILE * spread / (2.0 * np.maximum(self.empirical_errors, np.finfo(float).tiny))
         return self.empirical_errors - half, self.empirical_errors + half
 
     def coverage(self, coefficient: str) -> Rate:

@@ -287,3 +287,17 @@ def test_rates_have_wilson_intervals():
     assert Rate(81, 263).interval == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert Rate(0, 20).interval == pytest.approx((0.0, 0.1611), abs=5e-5)
     assert math.isnan(Rate(0, 0).value)
+
+
+@pytest.mark.parametrize("formula", ["y ~ x", "y ~ x + (1 | unit)", "y ~ x + (1 + x | unit)"])
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
+def test_data_of_which_nothing_can_be_said_are_counted_not_dropped(formula, link):
+    sigma = {"y ~ x": {}, "y ~ x + (1 | unit)": {"unit": 1.0}}.get(formula, {"unit": [[1.0, 0.3], [0.3, 0.5]]})
+    layout = od.Nested("unit") if sigma else None
+    design = od.Design(layout, [od.Group(4 if sigma else 1, 4 if sigma else 8, od.Measure.grid(x=[0, 1]))])
+    guess = od.NominalValues([-1.5, 0.5], sigma)
+    found = od.simulate(od.MixedModel(formula, "bernoulli", link), guess, design, replications=40)
+    failed = np.isnan(found.estimates).any(axis=1)
+    assert 0 < failed.sum() == found.failed.count < 40
+    assert np.isnan(found.component_estimates[failed]).all()
+    assert repr(found)
