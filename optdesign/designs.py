@@ -371,7 +371,14 @@ class Design:
     @cached_property
     def points(self) -> LabelledPoints:
         """The design's distinct covariate points, with the kinds of unit of every factor."""
-        law = self.observed or Measure.grid()
+        return self._points_with(self.observed or Measure.grid())
+
+    @cached_property
+    def points_set(self) -> LabelledPoints:
+        """The same by the covariates that are set alone, those observed left out."""
+        return self._points_with(Measure.grid())
+
+    def _points_with(self, law: Measure) -> LabelledPoints:
         drawn = frozenset(c for c in names_of(law.points) if c not in self.levels)
         if self.layout is None:
             return without_units(self.groups[0].law * law, self.observations, drawn)

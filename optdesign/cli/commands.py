@@ -15,6 +15,7 @@ from rich.text import Text
 
 from optdesign.cli import INTERRUPTED, MESSAGE
 from optdesign.cli.show import show
+from optdesign.cli.simulate import simulate
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
 from optdesign.report import check_folder, write_report
 from optdesign.study import Study, load_study, run_study
@@ -76,6 +77,9 @@ def check(
         raise typer.BadParameter("name a study file, or ask for the schema with --schema.", param_hint="STUDY.toml")
     with reported():
         _explain(load_study(study))
+
+
+app.command()(simulate)
 
 
 @contextmanager
