@@ -193,8 +193,8 @@ class CrossedProblem:
     ----------
     nominals : tuple of NominalValues
         Of each scenario of the criterion.
-    money : float
-        The budget less fixed costs.
+    budgets : tuple of (name, Cost, amount)
+        The budget, called ``""``, and further limits, each less its fixed costs.
     """
 
     model: MixedModel
@@ -203,8 +203,7 @@ class CrossedProblem:
     layout: Crossed
     values: Values
     criterion: BoundCriterion
-    cost: Cost
-    money: float
+    budgets: tuple[tuple[str, Cost, float], ...]
     order: str
 
     @property
@@ -245,25 +244,37 @@ class CrossedProblem:
 
     @cached_property
     def price_tables(self) -> Array:
-        """Prices of a row, a column, a cell and an observation by their values, shape (4, rows, columns, others)."""
-        return price_tables(self.space, self.layout, self.cost)
+        """Prices by values as shares of each budget, shape (budgets, 4, rows, columns, others).
+
+        Of a row, a column, a cell and an observation.
+        """
+        return np.array([price_tables(self.space, self.layout, cost) / amount for _, cost, amount in self.budgets])
 
     def prices(self, shares: Shares) -> Array:
-        """Mean price of a row, a column, a cell and an observation, shape (4,)."""
-        return np.asarray(np.einsum("prco,r,c,o->p", self.price_tables, *shares))
+        """Mean price of a row, a column, a cell and an observation as shares of each budget, shape (budgets, 4)."""
+        return np.asarray(np.einsum("bprco,r,c,o->bp", self.price_tables, *shares))
+
+    @property
+    def cost(self) -> Cost:
+        """What the budget pays for."""
+        return self.budgets[0][1]
 
     def cheapest(self) -> float:
         """Price of the smallest design within the bounds, at equal shares and without fixed costs."""
+        return float(self.least_spent()[0]) * self.budgets[0][2]
+
+    def least_spent(self) -> Array:
+        """Share of each budget that the smallest design within the bounds takes, at equal shares of the values."""
         none = Parts(np.zeros((1, 3, 1, 1)), True)
         counts = self.counts(self.values.even(), none)
-        return float(counts.payments(counts.numbers(counts.cheapest)).sum()) * self.money
+        return np.asarray(counts.payments(counts.numbers(counts.cheapest)).sum(axis=-1))
 
     def counts(self, shares: Shares, parts: Parts) -> CountProblem:
         """The problem in numbers at these shares, with as many units as there are kinds of them at least."""
         kinds = np.array([np.count_nonzero(shares[0]), np.count_nonzero(shares[1]), 1, 1])
         low = np.minimum(np.maximum(self.bounds.lowest, kinds), self.bounds.highest)
         bounds = replace(self.bounds, lowest=low)
-        return CountProblem(self.criterion, parts.matrices, self.prices(shares) / self.money, bounds)
+        return CountProblem(self.criterion, parts.matrices, self.prices(shares), bounds)
 
     @cached_property
     def references(self) -> tuple[Array, Array]:
