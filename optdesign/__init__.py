@@ -39,8 +39,12 @@ if TYPE_CHECKING:
     from optdesign.errors import SpecificationError as SpecificationError
     from optdesign.fit import Fit as Fit
     from optdesign.fit import fit as fit
+    from optdesign.inference import AttainablePower as AttainablePower
+    from optdesign.inference import JointTest as JointTest
     from optdesign.inference import SampleSize as SampleSize
     from optdesign.inference import WaldTest as WaldTest
+    from optdesign.inference import attainable_power as attainable_power
+    from optdesign.inference import degrees_of_freedom as degrees_of_freedom
     from optdesign.inference import interval_width as interval_width
     from optdesign.inference import power as power
     from optdesign.inference import sample_size as sample_size
@@ -97,7 +101,17 @@ _HOMES = {
         "SpecificationError",
     ),
     "fit": ("Fit", "fit"),
-    "inference": ("SampleSize", "WaldTest", "interval_width", "power", "sample_size"),
+    "inference": (
+        "AttainablePower",
+        "JointTest",
+        "SampleSize",
+        "WaldTest",
+        "attainable_power",
+        "degrees_of_freedom",
+        "interval_width",
+        "power",
+        "sample_size",
+    ),
     "layouts": ("Crossed", "Nested"),
     "measures": ("Candidates", "Measure"),
     "models": ("MixedModel", "NominalValues"),

@@ -154,7 +154,7 @@ class _Power:
 
     @property
     def words(self) -> str:
-        return f"power {self.power:g} for '{self.test.coefficient}'"
+        return f"power {self.power:g} for '{self.test.label}'"
 
     def needed(self, best: OptimalDesign) -> float:
         """Variance that a design must reach, with the degrees of freedom that it leaves."""
@@ -189,10 +189,9 @@ def _goal(
             f"cheapest needs one goal: value=, a finite number, or test= and power= together; got value={value!r}, "
             f"test={test!r}, power={power!r}."
         )
-    if criterion != COptimality({test.coefficient: 1.0}):
+    if criterion != COptimality(test.combinations[0]):
         raise SpecificationError(
-            f"a power is about the variance of '{test.coefficient}': use criterion=COptimality("
-            f"{{'{test.coefficient}': 1.0}}), or state a value of the criterion."
+            f"a power is about the variance of '{test.label}': use criterion=COptimality({test.combinations[0]!r}), or state a value of the criterion."
         )
     if already is not None and model.is_gaussian and test.df == "auto":
         raise SpecificationError(

@@ -178,8 +178,8 @@ def component_information(rows: LabelledRows, reml: bool = False) -> Array:
     differ by is not in it (see `strata`).
     """
     precision = 1.0 / rows.residual_variance
-    Z = unit_columns(rows.terms)
-    G = scipy.linalg.block_diag(*(np.kron(np.eye(len(t.count)), t.sigma) for t in rows.terms))
+    Z = unit_columns(rows.terms, len(rows.X))
+    G = scipy.linalg.block_diag(np.zeros((0, 0)), *(np.kron(np.eye(len(t.count)), t.sigma) for t in rows.terms))
     moment = precision * (Z.T @ Z.multiply(rows.observations[:, None])).toarray()
     inverse = np.linalg.inv(np.eye(len(G)) + G @ moment)
     between = moment @ inverse
@@ -190,10 +190,11 @@ def component_information(rows: LabelledRows, reml: bool = False) -> Array:
     return _traces(rows.terms, between, square, trace)
 
 
-def unit_columns(terms: Sequence[RandomTerm]) -> sparse.csr_array:
+def unit_columns(terms: Sequence[RandomTerm], rows: int) -> sparse.csr_array:
     """Random-effect columns of every level, of effects with covariance Σ each, shape (rows, Σ levels·r)."""
     scaled = [(term, term.Z / np.sqrt(term.count[term.level])[:, None]) for term in terms]
-    return sparse.csr_array(sparse.hstack([_by_unit(term.level, len(term.count), z) for term, z in scaled]))
+    columns = [_by_unit(term.level, len(term.count), z) for term, z in scaled]
+    return sparse.csr_array(sparse.hstack([sparse.csr_array((rows, 0)), *columns]))
 
 
 def _projected(

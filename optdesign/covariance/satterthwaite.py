@@ -60,7 +60,9 @@ def _spread(components: Array, gradients: Array) -> tuple[Array, npt.NDArray[np.
     kept = values > COMPONENTS_SINGULAR
     parts = gradients * np.where(scale > 0, scale, 0.0) @ vectors
     lost = np.where(scale > 0, 0.0, gradients)
-    unknown = np.abs(parts[:, ~kept]).max(axis=1, initial=0.0) > np.sqrt(COMPONENTS_SINGULAR) * np.linalg.norm(parts, axis=1)
+    unknown = np.abs(parts[:, ~kept]).max(axis=1, initial=0.0) > np.sqrt(COMPONENTS_SINGULAR) * np.linalg.norm(
+        parts, axis=1
+    )
     spread = np.asarray((parts[:, kept] ** 2 / values[kept]).sum(axis=1))
     return spread, ~unknown & (lost == 0.0).all(axis=1) & (spread > 0.0)
 
@@ -68,7 +70,7 @@ def _spread(components: Array, gradients: Array) -> tuple[Array, npt.NDArray[np.
 def _gradients(rows: LabelledRows, columns: Array) -> Array:
     """∂f/∂θ of each combination, from v = V⁻¹X(XᵀV⁻¹X)⁻¹c as columns: vᵀV̇_iv, shape (q, v)."""
     ends = np.cumsum([len(term.count) * term.Z.shape[1] for term in rows.terms])[:-1]
-    loads = np.split(unit_columns(rows.terms).T @ (rows.observations[:, None] * columns), ends)
+    loads = np.split(unit_columns(rows.terms, len(rows.X)).T @ (rows.observations[:, None] * columns), ends)
     blocks = [_of_term(term, load) for term, load in zip(rows.terms, loads, strict=True)]
     residual = (rows.observations[:, None] * columns**2).sum(axis=0)
     return np.concatenate([*blocks, residual[:, None]], axis=1)

@@ -26,7 +26,6 @@ import numpy.typing as npt
 
 from optdesign.covariance.gls import component_information
 from optdesign.covariance.labelled import LabelledRows, RandomTerm
-from optdesign.linalg import vech_pairs
 from optdesign.units import kinds
 
 Array = npt.NDArray[np.float64]
