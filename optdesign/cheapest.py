@@ -191,7 +191,8 @@ def _goal(
         )
     if criterion != COptimality(test.combinations[0]):
         raise SpecificationError(
-            f"a power is about the variance of '{test.label}': use criterion=COptimality({test.combinations[0]!r}), or state a value of the criterion."
+            f"a power is about the variance of '{test.label}': use criterion=COptimality("
+            f"{test.combinations[0]!r}), or state a value of the criterion."
         )
     if already is not None and model.is_gaussian and test.df == "auto":
         raise SpecificationError(

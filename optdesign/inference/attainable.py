@@ -20,6 +20,8 @@ from optdesign.models import MixedModel, NominalValues
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Multiple of each of several numbers that stands for infinity: larger products lose digits.
+MANY_EACH = 1e4
 #: Share of the present variance that counts as none.
 VANISHED = 1e-4
 
@@ -58,13 +60,14 @@ class Limit:
 
 
 def limit_plan(plan: Plan, grows: tuple[str, ...]) -> Plan:
-    """The plan with the counts named a million times as large.
+    """The plan with the counts named so large that more makes no difference.
 
     By the two-term order of a Gaussian and the leading one otherwise, with which all orders agree in the limit.
     """
     assert isinstance(plan.design, Design)  # frames have no counts that could be varied
-    counts = dict.fromkeys((name for name in grows if name != "replicates"), MANY)
-    many = plan.design.scaled(counts=counts, replicates=MANY if "replicates" in grows else 1.0)
+    times = MANY if len(grows) == 1 else MANY_EACH
+    counts = dict.fromkeys((name for name in grows if name != "replicates"), times)
+    many = plan.design.scaled(counts=counts, replicates=times if "replicates" in grows else 1.0)
     return replace(plan, design=many, order="two-term" if plan.model.is_gaussian else "leading", known=None)
 
 
@@ -150,7 +153,8 @@ def attainable_power(
     A condition between 16 stimuli (Westfall, Kenny & Judd 2014): no number of participants gives more than 0.3978.
 
     >>> from optdesign.inference import WaldTest
-    >>>     >>> from optdesign.measures import Measure
+    >>> from optdesign.layouts import Crossed
+    >>> from optdesign.measures import Measure
     >>> model = MixedModel("y ~ c + (1 + c | participant) + (1 | stimulus)")
     >>> guess = NominalValues([0, 0.25], {"participant": [[0.2, 0], [0, 0.1]], "stimulus": 0.3}, dispersion=0.4)
     >>> design = Design(Crossed("participant", "stimulus"), counts={"participant": 20, "stimulus": 16}, replicates=1,

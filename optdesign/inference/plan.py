@@ -161,7 +161,8 @@ class Plan:
             )
         value = self.difference[0] + test.null
         raise SpecificationError(
-            f"the nominal value of '{label}', {value:g}, {_whereabouts(test, self.difference)} (null {test.null:g}): {highest} Change the nominal value, null=, margin= or alternative=."
+            f"the nominal value of '{label}', {value:g}, {_whereabouts(test, self.difference)} "
+            f"(null {test.null:g}): {highest} Change the nominal value, null=, margin= or alternative=."
         )
 
 
