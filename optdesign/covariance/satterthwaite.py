@@ -15,6 +15,8 @@ and the t distribution exact. [E for these; an approximation elsewhere]
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -69,9 +71,9 @@ def _spread(components: Array, gradients: Array) -> tuple[Array, npt.NDArray[np.
 
 def _gradients(rows: LabelledRows, columns: Array) -> Array:
     """∂f/∂θ of each combination, from v = V⁻¹X(XᵀV⁻¹X)⁻¹c as columns: vᵀV̇_iv, shape (q, v)."""
-    ends = np.cumsum([len(term.count) * term.Z.shape[1] for term in rows.terms])[:-1]
-    loads = np.split(unit_columns(rows.terms, len(rows.X)).T @ (rows.observations[:, None] * columns), ends)
-    blocks = [_of_term(term, load) for term, load in zip(rows.terms, loads, strict=True)]
+    ends = np.cumsum([0, *(len(term.count) * term.Z.shape[1] for term in rows.terms)])
+    loads = unit_columns(rows.terms, len(rows.X)).T @ (rows.observations[:, None] * columns)
+    blocks = [_of_term(term, loads[a:b]) for term, (a, b) in zip(rows.terms, pairwise(ends), strict=True)]
     residual = (rows.observations[:, None] * columns**2).sum(axis=0)
     return np.concatenate([*blocks, residual[:, None]], axis=1)
 
