@@ -51,22 +51,25 @@ def satterthwaite(rows: LabelledRows, combinations: Array, crossed: bool) -> Arr
     loads = combinations @ inverse
     variances = np.einsum("qp,qp->q", loads, combinations)
     gradients = _gradients(rows, whitener(rows)(rows.X) @ loads.T)
-    spread, known = _spread(strata_information(rows, crossed), gradients)
+    plain, restricted = (strata_information(rows, crossed, reml) for reml in (False, True))
+    spread, known = _spread(plain, restricted, gradients)
     return np.where(known, 2.0 * variances**2 / np.where(known, spread, 1.0), 0.0)
 
 
-def _spread(components: Array, gradients: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Variances gᵀ Cov(θ̂) g, and which are known: where g is a combination of what the data tell apart."""
-    scaled, scale = unit_diagonal(components)
-    values, vectors = np.linalg.eigh(scaled)
+def _spread(plain: Array, restricted: Array, gradients: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Variances gᵀ Cov(θ̂) g, and which are known: where g is a combination of what the data tell apart.
+
+    What restriction leaves is judged against the information before it, of which it takes away all where a component
+    rests on as many units as there are coefficients.
+    """
+    scale = unit_diagonal(plain)[1]
+    values, vectors = np.linalg.eigh(restricted * np.outer(scale, scale))
     kept = values > COMPONENTS_SINGULAR
-    parts = gradients * np.where(scale > 0, scale, 0.0) @ vectors
-    lost = np.where(scale > 0, 0.0, gradients)
-    unknown = np.abs(parts[:, ~kept]).max(axis=1, initial=0.0) > np.sqrt(COMPONENTS_SINGULAR) * np.linalg.norm(
-        parts, axis=1
-    )
+    parts = (gradients * scale) @ vectors
+    size = np.sqrt(COMPONENTS_SINGULAR) * np.linalg.norm(parts, axis=1)
+    seen = (np.abs(parts[:, ~kept]).max(axis=1, initial=0.0) <= size) & (gradients[:, scale == 0.0] == 0.0).all(axis=1)
     spread = np.asarray((parts[:, kept] ** 2 / values[kept]).sum(axis=1))
-    return spread, ~unknown & (lost == 0.0).all(axis=1) & (spread > 0.0)
+    return spread, seen & (spread > 0.0)
 
 
 def _gradients(rows: LabelledRows, columns: Array) -> Array:

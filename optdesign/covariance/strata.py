@@ -32,8 +32,8 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 
-def strata_information(rows: LabelledRows, crossed: bool) -> Array:
-    """REML information on vech Σ of every term and σ², shape (v, v).
+def strata_information(rows: LabelledRows, crossed: bool, reml: bool = True) -> Array:
+    """Information on vech Σ of every term and σ², shape (v, v).
 
     Parameters
     ----------
@@ -41,8 +41,10 @@ def strata_information(rows: LabelledRows, crossed: bool) -> Array:
         Of a Gaussian model; terms outermost first.
     crossed : bool
         Whether two factors are crossed, so that neither lies within the other.
+    reml : bool
+        By restricted maximum likelihood; by maximum likelihood otherwise.
     """
-    total = component_information(rows, reml=True)
+    total = component_information(rows, reml)
     above = np.zeros((len(rows.terms), len(rows.X)))
     for number, term in enumerate(rows.terms):
         coarser = [i for i in range(number) if not crossed or rows.terms[i].factor in term.factor.split(":")]

@@ -160,11 +160,11 @@ def attainable_power(
     >>> design = Design(Crossed("participant", "stimulus"), counts={"participant": 20, "stimulus": 16}, replicates=1,
     ...                 measure=Measure.grid(c=[-1, 1]), levels={"c": "stimulus"})
     >>> attainable_power(model, guess, design, WaldTest("c")).to_frame().round(4).iloc[:4, [0, 1, 4]]
-                grows   power   limited by
-    0    (the design)  0.3143     stimulus
-    1     participant  0.3978     stimulus
-    2        stimulus  0.8698  participant
-    3      replicates  0.3162     stimulus
+              grows   power   limited by
+    0  (the design)  0.3255     stimulus
+    1   participant  0.3978     stimulus
+    2      stimulus  0.9180  participant
+    3    replicates  0.3409     stimulus
     """
     check_kind("design", design, Design, instead="a Design, whose counts can be varied")
     plan = Plan(model, nominal, design, test, order)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 from optdesign.designs import Design
 from optdesign.errors import SpecificationError, is_number
+from optdesign.inference.dials import dial_of, size_of
 from optdesign.inference.hypotheses import Test
 from optdesign.inference.plan import Plan
 from optdesign.models import MixedModel, NominalValues
@@ -68,6 +70,69 @@ def power_curve(
     plans = {order: Plan(model, nominal, design, test, order) for order in orders}
     rows = [(count, order, plan.scaled(count / size).power) for order, plan in plans.items() for count in counts]
     return pd.DataFrame(rows, columns=["units", "order", "power"])
+
+
+def power_surface(
+    model: MixedModel,
+    nominal: NominalValues,
+    design: Design,
+    test: Test,
+    counts: Mapping[str, Sequence[float]],
+    order: str = "two-term",
+) -> pd.DataFrame:
+    """Power over every combination of several counts, all else of the design held.
+
+    Parameters
+    ----------
+    model : MixedModel
+    nominal : NominalValues
+    design : Design
+    test : WaldTest or JointTest
+    counts : mapping from name to sequence of float
+        Values of each count, a grouping factor or ``"replicates"``: what `sample_size` solves for.
+    order : str
+        Order of the covariance: see `covariance`.
+
+    Returns
+    -------
+    DataFrame
+        A column for each count, then ``power``, which is ``nan`` where no degrees of freedom are left.
+
+    Raises
+    ------
+    NotEstimableError
+        Where the design cannot estimate what is tested.
+    SpecificationError
+        For an unknown count, or one that is not positive.
+
+    Examples
+    --------
+    >>> from optdesign.inference import WaldTest
+    >>> from optdesign.layouts import Crossed
+    >>> model = MixedModel("y ~ 1 + (1 | subject) + (1 | item)")
+    >>> guess = NominalValues([0.5], {"subject": 0.5, "item": 0.3}, dispersion=1.0)
+    >>> design = Design(Crossed("subject", "item"), counts={"subject": 20, "item": 10}, replicates=1)
+    >>> table = power_surface(model, guess, design, WaldTest("Intercept"), {"subject": [20, 40], "item": [10, 40]})
+    >>> table.round(3)
+       subject  item  power
+    0       20    10  0.492
+    1       20    40  0.750
+    2       40    10  0.602
+    3       40    40  0.930
+    """
+    import pandas as pd
+
+    for name, values in counts.items():
+        dial_of(design, name)
+        _check_counts(values)
+    plan = Plan(model, nominal, design, test, order)
+    now = {name: size_of(design, name) for name in counts}
+    rows = []
+    for values in product(*counts.values()):
+        times = {name: value / now[name] for name, value in zip(counts, values, strict=True)}
+        replicates = times.pop("replicates", 1.0)
+        rows.append((*values, plan.scaled(times, replicates).power))
+    return pd.DataFrame(rows, columns=[*counts, "power"])
 
 
 def _check_counts(counts: Sequence[float]) -> None:
