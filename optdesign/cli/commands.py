@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from optdesign.cli import INTERRUPTED, MESSAGE
+from optdesign.cli.power import power
+from optdesign.cli.sample_size import sample_size
 from optdesign.cli.show import show
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
 from optdesign.report import check_folder, write_report
@@ -76,6 +78,10 @@ def check(
         raise typer.BadParameter("name a study file, or ask for the schema with --schema.", param_hint="STUDY.toml")
     with reported():
         _explain(load_study(study))
+
+
+app.command()(power)
+app.command("sample-size")(sample_size)
 
 
 @contextmanager

@@ -208,7 +208,7 @@ def compare(
     ...     layouts=["complete crossing", "item in subject"])
     >>> frame = compare(found, WaldTest("treat")).to_frame()
     >>> frame["efficiency"].round(3).to_dict(), frame["power"].round(3).tolist()
-    ({'complete crossing': 1.0, 'item in subject': 0.524}, [0.841, 0.573])
+    ({'complete crossing': 1.0, 'item in subject': 0.524}, [0.835, 0.563])
     """
     if not (isinstance(designs, Mapping) and designs):
         raise SpecificationError("compare takes a table of name to OptimalDesign; got none.")
@@ -217,7 +217,7 @@ def compare(
     _check_one_question(designs)
     found = Comparison(MappingProxyType(dict(designs)), order or common_order(designs), test, power)
     if test is not None:
-        found.covariances[found.best].position(test.coefficient)  # names a coefficient, or raises
+        found.covariances[found.best].variance(test.combinations[0])  # names coefficients, or raises
     return found
 
 
@@ -276,7 +276,7 @@ def _test_at(best: OptimalDesign, test: WaldTest) -> WaldTest:
 
 def _cheapest(best: OptimalDesign, test: WaldTest, power: float) -> OptimalDesign | None:
     """The cheapest design of the same layout that has a power; None where no money reaches it."""
-    criterion = COptimality({test.coefficient: 1.0})
+    criterion = COptimality(test.combinations[0])
     asked = (best.model, best.nominal, best.space, criterion, best.cost)
     with suppress(SpecificationError):
         return cheapest(*asked, test=test, power=power, order=best.order, limits=best.limits)

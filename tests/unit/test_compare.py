@@ -50,10 +50,12 @@ def test_variance_by_source_adds_up(comparison):
 
 def test_money_for_the_same_power(comparison):
     # Without bounds that bind, the variance goes with the inverse of the money.
-    needed, frame = comparison.needed(), comparison.to_frame()
+    limit = od.compare(comparison.designs, od.WaldTest("treat", df=np.inf), power=0.9)
+    needed, frame = limit.needed(), comparison.to_frame()
     variance = (0.5 / (1.959963985 + 1.281551566)) ** 2
     expected = 2_000 * frame.loc["item in subject", "value"] / variance
     assert needed.loc["item in subject", "budget"] == pytest.approx(expected, rel=1e-4)
+    assert (comparison.needed()["budget"] > needed["budget"]).all()  # fewer degrees of freedom cost money
 
 
 def test_money_that_no_power_is_bought_with():
