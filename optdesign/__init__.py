@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from optdesign.designs import Group as Group
     from optdesign.designs import Share as Share
     from optdesign.designs import Total as Total
+    from optdesign.draws import draw_data as draw_data
     from optdesign.errors import AsymptoticRegimeWarning as AsymptoticRegimeWarning
     from optdesign.errors import ConvergenceError as ConvergenceError
     from optdesign.errors import InfeasibleBudgetError as InfeasibleBudgetError
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
     from optdesign.optimize.laws import optimize_law as optimize_law
     from optdesign.report import write_report as write_report
     from optdesign.schedules import enumerated_profiles as enumerated_profiles
+    from optdesign.simulate import Simulation as Simulation
+    from optdesign.simulate import simulate as simulate
     from optdesign.study import Study as Study
     from optdesign.study import StudyResult as StudyResult
     from optdesign.study import load_study as load_study
@@ -109,6 +112,7 @@ _HOMES = {
         "Maximin",
     ),
     "designs": ("Design", "DesignSpace", "Distinct", "Group", "Share", "Total"),
+    "draws": ("draw_data",),
     "errors": (
         "AsymptoticRegimeWarning",
         "ConvergenceError",
@@ -144,6 +148,7 @@ _HOMES = {
     "optimize.laws": ("OptimalLaw", "optimize_law"),
     "report": ("write_report",),
     "schedules": ("enumerated_profiles",),
+    "simulate": ("Simulation", "simulate"),
     "study": ("Study", "StudyResult", "load_study", "run_study"),
     "tradeoffs": ("Frontier", "Pareto", "Robustness", "frontier", "pareto", "robustness"),
 }

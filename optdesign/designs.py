@@ -371,7 +371,14 @@ class Design:
     @cached_property
     def points(self) -> LabelledPoints:
         """The design's distinct covariate points, with the kinds of unit of every factor."""
-        law = self.observed or Measure.grid()
+        return self._points_with(self.observed or Measure.grid())
+
+    @cached_property
+    def points_set(self) -> LabelledPoints:
+        """The same by the covariates that are set alone, those observed left out."""
+        return self._points_with(Measure.grid())
+
+    def _points_with(self, law: Measure) -> LabelledPoints:
         drawn = frozenset(c for c in names_of(law.points) if c not in self.levels)
         if self.layout is None:
             return without_units(self.groups[0].law * law, self.observations, drawn)
@@ -849,19 +856,24 @@ class DesignSpace:
                 )
             if isinstance(constraint, Distinct):
                 self._check_distinct(constraint)
-            if self.layout is None and isinstance(constraint, Total) and constraint.of == "units":
-                raise SpecificationError(f"{constraint!r} counts units, of which a space without a layout has none.")
-            if isinstance(constraint, Total) and constraint.of not in ("observations", "units", *factors):
-                raise SpecificationError(
-                    f"{constraint!r}: of must be 'observations', 'units' or one of the factors {listed(factors)}."
-                    f"{nearest(constraint.of, factors)}"
-                )
+            if isinstance(constraint, Total):
+                self._check_total(constraint)
         _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
         self._check_crossing()
         own = {self.candidates.by: factors[0]} if self.candidates.by is not None else {}
         object.__setattr__(self, "levels", MappingProxyType({**self.levels, **own}))
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
         object.__setattr__(self, "constraints", tuple(self.constraints))
+
+    def _check_total(self, total: Total) -> None:
+        factors = self.layout.factors if self.layout else ()
+        if self.layout is None and total.of == "units":
+            raise SpecificationError(f"{total!r} counts units, of which a space without a layout has none.")
+        if total.of not in ("observations", "units", *factors):
+            raise SpecificationError(
+                f"{total!r}: of must be 'observations', 'units' or one of the factors {listed(factors)}."
+                f"{nearest(total.of, factors)}"
+            )
 
     def _check_distinct(self, limit: Distinct) -> None:
         candidates = self.candidates

@@ -243,18 +243,18 @@ def fit(model: MixedModel, data: pd.DataFrame) -> Fit:
     >>> round(float(pilot.beta[0]), 4), round(pilot.dispersion, 3), pilot.random_covariance["unit"].round(3)
     (4.0, 2.0, array([[3.]]))
     """
-    _check_family(model)
+    check_family(model, "State the nominal values with NominalValues(beta, covariance, dispersion).")
     frame, notes = _used_rows(model, data)
-    call = _translated(model, frame)
-    result = _fitted(call)
-    names = call.encoding.fixed_names
+    response, rows = _response(model, frame), _rows(model, frame)
+    call = translated(model, rows)
+    result = _fitted(call, response / rows.trials)
     if not result.converged:
         raise ConvergenceError(
             f"the fit of '{model.formula}' to {len(frame)} rows did not converge. {_severe(result, call)} Fit a "
             "simpler model, bring more data, or state the nominal values with NominalValues(beta, covariance)."
         )
     if result.aliased.any():
-        lost = tuple(name for name, gone in zip(names, result.aliased, strict=True) if gone)
+        lost = tuple(name for name, gone in zip(rows.names, result.aliased, strict=True) if gone)
         raise NotEstimableError(
             f"the data cannot estimate {listed(lost)}: in these rows, the column is a combination of the columns "
             "before it. Leave the term out, or state the nominal values.",
@@ -263,13 +263,13 @@ def fit(model: MixedModel, data: pd.DataFrame) -> Fit:
     return _collected(model, frame, notes, call, result)
 
 
-def _check_family(model: MixedModel) -> None:
+def check_family(model: MixedModel, instead: str) -> None:
+    """The fitter must cover the family and the link; the message ends with what to do `instead`."""
     fitted = ("bernoulli", "binomial", "poisson")
     if not model.is_gaussian and model.distribution.name not in fitted:
         raise SpecificationError(
-            f"family '{model.distribution.name}' with link '{model.link_function.name}' is not fitted here; pilots are "
-            f"fitted for Gaussian models with identity link and for {listed(fitted)}. State the nominal values with "
-            "NominalValues(beta, covariance, dispersion)."
+            f"family '{model.distribution.name}' with link '{model.link_function.name}' is not fitted here; fits "
+            f"are for Gaussian models with identity link and for {listed(fitted)}. {instead}"
         )
 
 
@@ -349,6 +349,33 @@ def _check_counts(model: MixedModel, response: Array, trials: Array) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class FitRows:
+    """All that a fit needs of its rows but the response, in numbers.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Coefficient names, p of them.
+    fixed : array, shape (N, p)
+    random_names : mapping from factor to tuple of str
+    random : mapping from factor to array, shape (N, r)
+        Random-effect columns.
+    labels : mapping from factor to list of str
+        Unit of each row.
+    trials : array, shape (N,)
+    offset : array, shape (N,), or None
+    """
+
+    names: tuple[str, ...]
+    fixed: Array
+    random_names: Mapping[str, tuple[str, ...]]
+    random: Mapping[str, Array]
+    labels: Mapping[str, Sequence[str]]
+    trials: Array
+    offset: Array | None
+
+
+@dataclass(frozen=True, eq=False)
 class _Call:
     """A model in the fitter's terms: expanded columns under plain names, and what the names stand for."""
 
@@ -356,30 +383,90 @@ class _Call:
     columns: dict[str, Any]
     plain: dict[str, str]
     options: dict[str, Any]
-    encoding: formulas.Encoding
+    rows: FitRows
     units: dict[str, int]
 
 
-def _translated(model: MixedModel, frame: pd.DataFrame) -> _Call:
-    response = _response(model, frame)
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """What a fit of one of many data sets came to; all nan where it failed.
+
+    Attributes
+    ----------
+    beta, standard_errors : arrays, shape (p,)
+    components : array
+        vech of each estimated covariance of random effects, in the order of the model's factors.
+    dispersion : float
+    trouble : str
+        Why the fit does not count, empty where it does.
+    singular : bool
+        Whether a variance is estimated as zero, or a correlation as one.
+    """
+
+    beta: Array
+    standard_errors: Array
+    components: Array
+    dispersion: float
+    trouble: str
+    singular: bool
+
+
+def estimated(model: MixedModel, rows: FitRows, response: Array) -> Estimates:
+    """A maximum likelihood fit, without the words that `fit` has for it; one that fails says so in its result."""
+    result = _fitted(translated(model, rows), response / rows.trials)
+    trouble = _trouble(result)
+    if trouble:
+        return _nothing(rows, trouble)
+    dispersion, covariance = _dispersion_and_covariance(model, result, len(response))
+    components = np.concatenate([np.zeros(0), *(np.asarray(vech, dtype=float) for vech in result.varcorr)])
+    errors = np.sqrt(np.diag(covariance))
+    return Estimates(np.array(result.beta), errors, components, dispersion, "", bool(result.singular))
+
+
+def _trouble(result: Any) -> str:
+    """Why a fit does not count."""
+    if result.aliased.any():
+        return "collinear columns"
+    if not result.converged:
+        return "did not converge"
+    return "" if (np.diag(result.vcov) >= 0.0).all() else "no standard errors"
+
+
+def _nothing(rows: FitRows, trouble: str) -> Estimates:
+    """The estimates of a fit that failed."""
+    beta = np.full(len(rows.names), np.nan)
+    components = np.full(sum(len(vech_pairs(len(names))[0]) for names in rows.random_names.values()), np.nan)
+    return Estimates(beta, beta, components, np.nan, trouble, False)
+
+
+def _rows(model: MixedModel, frame: pd.DataFrame) -> FitRows:
     encoding = formulas.learn(model.parsed, frame)
-    fixed = encoding.fixed_columns(frame)
+    return FitRows(
+        encoding.fixed_names,
+        encoding.fixed_columns(frame),
+        {factor: encoding.random_names(factor) for factor in model.factors},
+        {factor: encoding.random_columns(factor, frame) for factor in model.factors},
+        {factor: _labels(frame, factor) for factor in model.factors},
+        model.trials(frame),
+        None if model.offset is None else np.asarray(frame[model.offset], dtype=float),
+    )
+
+
+def translated(model: MixedModel, rows: FitRows) -> _Call:
+    """A model and its rows in the fitter's terms; `SpecificationError` where it does not cover them."""
+    fixed = rows.fixed
     if fixed.shape[1] == 0:
         raise SpecificationError(f"'{model.formula}' has no fixed effect; a fit needs one, such as the intercept 1.")
-    trials = model.trials(frame)
-    columns: dict[str, Any] = {"y": response / trials}
-    columns |= {f"x{i}": column for i, column in enumerate(fixed.T)}
+    columns: dict[str, Any] = {f"x{i}": column for i, column in enumerate(fixed.T)}
     terms = [f"x{i}" for i in range(fixed.shape[1])]
     units = {}
     for i, factor in enumerate(model.factors):
-        labels = _labels(frame, factor)
-        units[factor] = _check_units(model, factor, labels)
-        columns[f"g{i}"] = labels
-        terms.append(f"({' + '.join(_random_terms(model, encoding, factor, frame, fixed))} | g{i})")
-    plain = {f"x{i}": name for i, name in enumerate(encoding.fixed_names)}
+        units[factor] = _check_units(model, factor, rows.labels[factor])
+        columns[f"g{i}"] = rows.labels[factor]
+        terms.append(f"({' + '.join(_random_terms(model, rows, factor))} | g{i})")
+    plain = {f"x{i}": name for i, name in enumerate(rows.names)}
     plain |= {f"g{i}": factor for i, factor in enumerate(model.factors)}
-    options = _options(model, encoding, frame, trials)
-    return _Call(f"y ~ 0 + {' + '.join(terms)}", columns, plain, options, encoding, units)
+    return _Call(f"y ~ 0 + {' + '.join(terms)}", columns, plain, _options(model, rows), rows, units)
 
 
 def _labels(frame: pd.DataFrame, factor: str) -> list[str]:
@@ -402,9 +489,7 @@ def _check_units(model: MixedModel, factor: str, labels: Sequence[str]) -> int:
     return units
 
 
-def _random_terms(
-    model: MixedModel, encoding: formulas.Encoding, factor: str, frame: pd.DataFrame, fixed: Array
-) -> list[str]:
+def _random_terms(model: MixedModel, rows: FitRows, factor: str) -> list[str]:
     """The fitter's words for a random term: ``1`` and the fixed columns that have a random slope."""
     state = "State the nominal values with NominalValues(beta, covariance) instead."
     if len(model.parsed.random[factor]) > 1:
@@ -412,7 +497,7 @@ def _random_terms(
             f"the fitter cannot fit uncorrelated random effects of '{factor}' in '{model.formula}': it estimates every "
             f"covariance, as in (1 + x | {factor}). {state}"
         )
-    columns, names = encoding.random_columns(factor, frame), encoding.random_names(factor)
+    columns, names = rows.random[factor], rows.random_names[factor]
     if not (columns[:, :1] == 1.0).all():
         raise SpecificationError(
             f"the fitter cannot fit a random term without an intercept, which is that of '{factor}' ({listed(names)}) "
@@ -420,7 +505,7 @@ def _random_terms(
         )
     terms = ["1"]
     for column, name in zip(columns.T[1:], names[1:], strict=True):
-        partners = np.flatnonzero((fixed == column[:, None]).all(axis=0))
+        partners = np.flatnonzero((rows.fixed == column[:, None]).all(axis=0))
         if not partners.size:
             raise SpecificationError(
                 f"the fitter cannot fit the random slope '{name}' of '{factor}' without a fixed effect of the same "
@@ -430,7 +515,7 @@ def _random_terms(
     return terms
 
 
-def _options(model: MixedModel, encoding: formulas.Encoding, frame: pd.DataFrame, trials: Array) -> dict[str, Any]:
+def _options(model: MixedModel, rows: FitRows) -> dict[str, Any]:
     binomial = model.distribution.name in ("bernoulli", "binomial")
     options: dict[str, Any] = {
         "family": "binomial" if binomial else model.distribution.name,
@@ -441,21 +526,21 @@ def _options(model: MixedModel, encoding: formulas.Encoding, frame: pd.DataFrame
         "anova_test": "Wald",
     }
     if not model.is_gaussian and len(model.factors) == 1:
-        options["nagq"] = QUADRATURE_NODES.get(len(encoding.random_names(model.factors[0])), 1)
+        options["nagq"] = QUADRATURE_NODES.get(len(rows.random_names[model.factors[0]]), 1)
     if binomial:
-        options["weights"] = trials
-    if model.offset is not None:
-        options["offset"] = np.asarray(frame[model.offset], dtype=float)
+        options["weights"] = rows.trials
+    if rows.offset is not None:
+        options["offset"] = rows.offset
     return options
 
 
-def _fitted(call: _Call) -> Any:
+def _fitted(call: _Call, response: Array) -> Any:
     """The fitter's result. Its warnings are kept in the result and become notes, so none is shown."""
     import glmm
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return glmm.fit(call.columns, call.formula, **call.options)
+        return glmm.fit({"y": response, **call.columns}, call.formula, **call.options)
 
 
 def _renamed(message: str, call: _Call) -> str:
@@ -469,7 +554,7 @@ def _severe(result: Any, call: _Call) -> str:
 
 def _collected(model: MixedModel, frame: pd.DataFrame, notes: tuple[str, ...], call: _Call, result: Any) -> Fit:
     matrices = {
-        factor: _matrix(vech, len(call.encoding.random_names(factor)))
+        factor: _matrix(vech, len(call.rows.random_names[factor]))
         for factor, vech in zip(model.factors, result.varcorr, strict=True)
     }
     dispersion, covariance = _dispersion_and_covariance(model, result, len(frame))
@@ -477,7 +562,7 @@ def _collected(model: MixedModel, frame: pd.DataFrame, notes: tuple[str, ...], c
     beta.flags.writeable = covariance.flags.writeable = False
     return Fit(
         model,
-        call.encoding.fixed_names,
+        call.rows.names,
         beta,
         covariance,
         MappingProxyType(matrices),
@@ -534,7 +619,7 @@ def _fit_notes(model: MixedModel, call: _Call, result: Any, matrices: Mapping[st
     if model.factors and not model.is_gaussian and call.options.get("nagq", 1) == 1:
         notes.append("The likelihood is the Laplace approximation: variances tend to come out small in small units.")
     for factor, matrix in matrices.items() if result.singular else ():
-        notes += _singular(factor, matrix / result.dispersion, call.encoding.random_names(factor))
+        notes += _singular(factor, matrix / result.dispersion, call.rows.random_names[factor])
     return tuple(notes)
 
 

@@ -39,14 +39,15 @@ def listed_points(design: Design, seed: int = 0) -> LabelledPoints:
     columns in turn, those drawn for each observation are drawn, and an incidence that is not given is made.
     """
     if isinstance(design.layout, Crossed) and design.crossing is not None:
-        return _crossed(design, design.layout, design.crossing, seed)
+        return crossed_listing(design.points, design.layout, design.crossing, design.cell_size, seed)
     return _nested(design.points)
 
 
 def _several(kinds: Index, number: Array, weight: Array, above: Index) -> Units:
     """Units of each kind in whole numbers, sharing the weight."""
-    copies = np.maximum(np.ceil(number - 1e-9), 1.0).astype(np.intp)
-    return Units(np.repeat(kinds, copies), np.repeat(weight * number / copies, copies), np.repeat(above, copies))
+    copies = np.where(number > 0, np.maximum(np.ceil(number - 1e-9), 1.0), 0.0).astype(np.intp)
+    each = weight * number / np.maximum(copies, 1)
+    return Units(np.repeat(kinds, copies), np.repeat(each, copies), np.repeat(above, copies))
 
 
 def _nested(points: LabelledPoints) -> LabelledPoints:
@@ -80,13 +81,15 @@ def _nested(points: LabelledPoints) -> LabelledPoints:
     )
 
 
-def _crossed(design: Design, layout: Crossed, crossing: Crossing, seed: int) -> LabelledPoints:
-    """Every observation of every observed cell."""
-    points, rng = design.points, np.random.default_rng(seed)
+def crossed_listing(
+    points: LabelledPoints, layout: Crossed, crossing: Crossing, cell_size: float, seed: int
+) -> LabelledPoints:
+    """Every observation of every observed cell; see `listed_points`."""
+    rng = np.random.default_rng(seed)
     first, second = (_mixed(points.labels[factor]) for factor in layout.factors)
     pairs = _incidence(crossing, layout, first, second, points, seed)
-    replicates = int(np.ceil(design.groups[0].replicates - 1e-9))
-    share = design.groups[0].replicates / replicates
+    replicates = int(np.ceil(cell_size - 1e-9))
+    share = cell_size / replicates
     cell = np.repeat(np.arange(len(pairs)), replicates)
     i, j = pairs[cell].T
     turn = i + j + np.tile(np.arange(replicates), len(pairs))

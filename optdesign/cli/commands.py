@@ -17,6 +17,7 @@ from optdesign.cli import INTERRUPTED, MESSAGE
 from optdesign.cli.power import power
 from optdesign.cli.sample_size import sample_size
 from optdesign.cli.show import show
+from optdesign.cli.simulate import simulate
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
 from optdesign.report import check_folder, write_report
 from optdesign.study import Study, load_study, run_study
@@ -82,6 +83,7 @@ def check(
 
 app.command()(power)
 app.command("sample-size")(sample_size)
+app.command()(simulate)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from optdesign.errors import SpecificationError, check_kind
 from optdesign.inference import WaldTest, degrees_of_freedom
 from optdesign.inference import power as power_of
 from optdesign.optimize import ExactDesign, OptimalDesign
-from optdesign.optimize.scoring import loss_at, reported
+from optdesign.optimize.scoring import Asked, loss_at, reported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,19 +50,19 @@ class Comparison:
     target: float
 
     @cached_property
+    def _problems(self) -> Mapping[str, Asked]:
+        """Each design's problem, by the order that judges."""
+        return {name: replace(best.problem, order=self.order) for name, best in self.designs.items()}
+
+    @cached_property
     def covariances(self) -> Mapping[str, AsymptoticCovariance]:
         """Covariance of the fixed effects at each design."""
-        return {
-            name: reported(replace(best.problem, order=self.order), best.nominal, best.design)
-            for name, best in self.designs.items()
-        }
+        return {name: reported(self._problems[name], best.nominal, best.design) for name, best in self.designs.items()}
 
     @cached_property
     def losses(self) -> Mapping[str, float]:
         """Minus the logarithm of the efficiency scale at each design; smaller is better."""
-        return {
-            name: loss_at(replace(best.problem, order=self.order), best.design) for name, best in self.designs.items()
-        }
+        return {name: loss_at(self._problems[name], best.design) for name, best in self.designs.items()}
 
     @property
     def best(self) -> str:

@@ -105,6 +105,11 @@ class _Tree:
         """All values of each limit."""
         return [frozenset((k, int(v)) for v in np.unique(codes)) for k, codes in enumerate(self.codes)]
 
+    @cached_property
+    def items(self) -> Items:
+        """All values of all limits."""
+        return frozenset().union(*self.values)
+
     def kept(self, excluded: Items) -> npt.NDArray[np.bool_]:
         """Which candidate points have no excluded value."""
         gone = [np.isin(codes, [v for at, v in excluded if at == k]) for k, codes in enumerate(self.codes)]
@@ -128,15 +133,15 @@ class _Tree:
         chosen = node.forced
         for limit, values in zip(self.limits, self.values, strict=True):
             chosen |= frozenset(self.largest(node, values - node.forced)[: limit.at_most - len(node.forced & values)])
-        return next(iter(self.solved(chosen, frozenset().union(*self.values) - chosen)), None)
+        return next(iter(self.solved(chosen, self.items - chosen)), None)
 
     def children(self, node: _Node) -> list[_Node]:
         """The node without its largest value that is not forced, then with that value forced."""
-        free = self.largest(node, frozenset().union(*self.values) - node.forced)[:1]
-        return [
-            *(child for item in free for child in self.solved(node.forced, node.excluded | {item})),
-            *(child for item in free for child in self.solved(node.forced | {item}, node.excluded)),
-        ]
+        free = self.largest(node, self.items - node.forced)
+        if not free:
+            return []
+        item = frozenset(free[:1])
+        return self.solved(node.forced, node.excluded | item) + self.solved(node.forced | item, node.excluded)
 
     def largest(self, node: _Node, items: Items) -> list[Item]:
         """Values that are used, by the share of the budget at each, the largest first."""
@@ -145,4 +150,4 @@ class _Tree:
         totals = [
             summed(codes[kept], share, len(values)) for codes, values in zip(self.codes, self.values, strict=True)
         ]
-        return sorted((i for i in items - node.excluded), key=lambda i: -totals[i[0]][i[1]])
+        return sorted(items - node.excluded, key=lambda item: -totals[item[0]][item[1]])

@@ -7,7 +7,7 @@ linear constraints on z.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -267,9 +267,7 @@ class Problem:
 
     def _identified(self) -> Problem:
         """The same problem in a basis of what its candidates identify; `NotEstimableError` where that is too little."""
-        informations = _spread(self.choice, self.model, self.nominals, self.order, self.nodes, self.basis)
-        if self.already is not None:
-            informations = informations + self.already
+        informations = _even(self.informations)
         self.working.require_estimable(informations, "design over these points")
         basis = identified(informations.sum(axis=0))
         if basis.shape[0] == basis.shape[1]:
@@ -463,7 +461,7 @@ def make_problem(
         informations = informations + information_at(model, nominals, already, order, nodes, whole, parameters)
     basis = identified(informations.sum(axis=0))
     if basis.shape[1] < len(whole):  # a sample of the candidates may miss what only a few of them identify
-        informations = informations + _spread(choice, model, nominals, order, nodes, whole)
+        informations = informations + _even(choice.information(model, each, order, nodes, whole) for each in nominals)
         basis = identified(informations.sum(axis=0))
     bound.require_estimable(informations, "admissible design")
     if one_factor(model, space.layout) and parameters == "fixed" and basis.shape[1] == len(whole):
@@ -582,7 +580,7 @@ def _settled_nodes(
     sample, last = choice.sample(), np.zeros((0, 0, 0))
     effects = 0 if model.is_gaussian else max(random_effects(model, nominal) for nominal in nominals)
     for nodes in ladder(effects):
-        information = _spread(sample, model, nominals, order, nodes, basis)
+        information = _even(sample.information(model, nominal, order, nodes, basis) for nominal in nominals)
         diagonal = np.diagonal(information, axis1=1, axis2=2)
         size = np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
         if last.size and (np.abs(information - last) <= QUADRATURE_TOLERANCE * size).all():
@@ -591,12 +589,9 @@ def _settled_nodes(
     return nodes, information
 
 
-def _spread(
-    choice: Choice, model: MixedModel, nominals: Sequence[NominalValues], order: str, nodes: int, basis: Array
-) -> Array:
-    """Information of one unit of each kind and one observation at each atom, in each scenario."""
-    each = [choice.information(model, nominal, order, nodes, basis) for nominal in nominals]
-    return np.array([one.whole.at(np.ones(one.n_units), np.ones(one.n_atoms)).information for one in each])
+def _even(sources: Iterable[Information]) -> Array:
+    """Information of one unit of each kind and one observation at each atom, in each scenario, shape (S, p, p)."""
+    return np.array([each.whole.at(np.ones(each.n_units), np.ones(each.n_atoms)).information for each in sources])
 
 
 def _cells(model: MixedModel, budgets: Sequence[tuple[str, Cost, float]]) -> tuple[str, ...]:

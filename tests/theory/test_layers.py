@@ -10,7 +10,7 @@ FLOORS = {
     7: ("cli", "app"),
     6: ("study", "report", "plotting"),
     5: ("cheapest", "compare", "inference", "simulate", "tradeoffs"),
-    4: ("optimize", "fit"),
+    4: ("draws", "optimize", "fit"),
     3: ("criteria", "goals"),
     2: ("covariance",),
     1: (
@@ -18,6 +18,7 @@ FLOORS = {
         "designs",
         "units",
         "listing",
+        "realised",
         "incidence",
         "layouts",
         "measures",

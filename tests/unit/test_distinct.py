@@ -126,3 +126,38 @@ def test_a_criterion_that_few_points_can_estimate_needs_no_others():
     assert plan.value == pytest.approx(1 / 40)
     with pytest.raises(od.NotEstimableError, match="'Intercept'"):
         od.optimize(model, guess, ends, od.AOptimality(), od.Cost(observation=1.0), 40.0)
+
+
+def test_masses_too_small_to_matter_are_dropped_even_where_the_proof_falls_short(monkeypatch):
+    proven = best(MODEL, GUESS, by_dose(DOSES), od.DOptimality())
+    monkeypatch.setattr(sys.modules["optdesign.optimize"], "OPTIMAL", 2.0)
+    short = best(MODEL, GUESS, by_dose(DOSES), od.DOptimality())
+    assert short.status.name == "TO_TOLERANCE"
+    assert len(short.design.region.frame) == len(proven.design.region.frame)
+
+
+STUDY = """
+[model]
+formula = "y ~ dose + I(dose**2) + I(dose**3)"
+family = "bernoulli"
+[nominal]
+beta = [-1.5, 2.0, -0.5, 0.1]
+[space]
+constraints = [ { distinct = "dose", at_most = 4 } ]
+[space.candidates]
+grid = { dose = { start = 0.0, stop = 3.0, num = 7 } }
+[cost]
+observation = "1 + dose"
+[goal]
+criterion = "D"
+budget = 500
+"""
+
+
+def test_a_study_whose_search_is_cut_short_is_not_taken_for_interrupted(monkeypatch, tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text(STUDY, encoding="utf-8")
+    monkeypatch.setattr(sys.modules["optdesign.optimize.distinct"], "NODES", 1)
+    found = od.run_study(od.load_study(study))
+    assert found.best.status.name == "STOPPED"
+    assert 0.9 < found.best.certificate.efficiency_bound < 1 - 1e-4
