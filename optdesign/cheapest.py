@@ -166,7 +166,7 @@ class _Power:
 
     def at_best(self) -> _Power:
         """What the luckiest design must reach: the normal limit, where degrees of freedom depend on the design."""
-        return replace(self, test=replace(self.test, df=np.inf)) if self.test.df == "auto" else self
+        return replace(self, test=replace(self.test, df=np.inf)) if isinstance(self.test.df, str) else self
 
 
 def _goal(
@@ -194,7 +194,7 @@ def _goal(
             f"a power is about the variance of '{test.label}': use criterion=COptimality("
             f"{test.combinations[0]!r}), or state a value of the criterion."
         )
-    if already is not None and model.is_gaussian and test.df == "auto":
+    if already is not None and model.is_gaussian and isinstance(test.df, str):
         raise SpecificationError(
             "the degrees of freedom that new and old observations leave together are not worked out: state them, "
             "WaldTest(df=…)."

@@ -18,8 +18,7 @@ from optdesign.compare.overtaking import LayoutMap, break_even, layout_map
 from optdesign.covariance import AsymptoticCovariance
 from optdesign.criteria import COptimality, Maximin
 from optdesign.errors import SpecificationError, check_kind
-from optdesign.inference import WaldTest, degrees_of_freedom
-from optdesign.inference import power as power_of
+from optdesign.inference import Plan, WaldTest
 from optdesign.optimize import ExactDesign, OptimalDesign
 from optdesign.optimize.scoring import Asked, loss_at, reported
 
@@ -71,11 +70,11 @@ class Comparison:
 
     @cached_property
     def powers(self) -> Mapping[str, float]:
-        """Power of the test at each design; empty without a test."""
+        """Power of the test at each design, nan where it leaves no degrees of freedom; empty without a test."""
         if self.test is None:
             return {}
         return {
-            name: power_of(best.model, best.nominal, best.design, _test_at(best, self.test), self.order)
+            name: Plan(best.model, best.nominal, best.design, self.test, self.order).power
             for name, best in self.designs.items()
         }
 
@@ -135,7 +134,7 @@ class Comparison:
             raise SpecificationError(
                 "there is no power to be reached without a test: compare(designs, test=WaldTest(…))."
             )
-        return {name: _cheapest(best, _test_at(best, self.test), self.target) for name, best in self.designs.items()}
+        return {name: _cheapest(best, self.test, self.target) for name, best in self.designs.items()}
 
     def needed(self) -> pd.DataFrame:
         """A row per layout: the least money that reaches the power wanted, infinite where none does; what it buys."""
@@ -179,7 +178,7 @@ def compare(
     designs : mapping from name to OptimalDesign
         Of the same model, nominal values, criterion, prices and budget, as `alternatives` gives them.
     test : WaldTest, optional
-        Adds the power of each design. Degrees of freedom are the normal limit where no others are known.
+        Adds the power of each design, ``nan`` where it leaves the test no degrees of freedom.
     power : float
         At which the designs' money is compared (`Comparison.needed`).
     order : str, optional
@@ -262,16 +261,6 @@ def _sizes(best: OptimalDesign | ExactDesign) -> dict[str, float]:
         "observations": design.observations,
         "replicates": design.observations / innermost,
     }
-
-
-def _test_at(best: OptimalDesign, test: WaldTest) -> WaldTest:
-    """The test, by the normal limit where its degrees of freedom are not known for the layout."""
-    if test.df == "auto":
-        try:
-            degrees_of_freedom(best.model, best.nominal, best.design, test.coefficient)
-        except SpecificationError:
-            return replace(test, df=math.inf)
-    return test
 
 
 def _cheapest(best: OptimalDesign, test: WaldTest, power: float) -> OptimalDesign | None:

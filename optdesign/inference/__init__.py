@@ -3,18 +3,20 @@
 from optdesign.inference.attainable import AttainablePower, attainable_power
 from optdesign.inference.curves import power_curve, power_surface
 from optdesign.inference.detectable import minimum_detectable_effect
-from optdesign.inference.freedom import degrees_of_freedom
+from optdesign.inference.freedom import Freedom, degrees_of_freedom
 from optdesign.inference.hypotheses import JointTest, Test, WaldTest
 from optdesign.inference.intervals import interval_width
 from optdesign.inference.losses import WeibullDropout, with_dropout, with_unequal_sizes
-from optdesign.inference.plan import power, variance_needed
+from optdesign.inference.plan import Plan, power, variance_needed
 from optdesign.inference.sizes import SampleSize, sample_size, smallest_count
 from optdesign.inference.uncertainty import assurance
 from optdesign.inference.variance_ratio import inflation
 
 __all__ = [
     "AttainablePower",
+    "Freedom",
     "JointTest",
+    "Plan",
     "SampleSize",
     "Test",
     "WaldTest",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -177,7 +178,7 @@ class Freedom:
                 row[coefficient_index(name, rows.names, rows.aliases)] += weight
         return _together(rows, columns, crossed)
 
-    @property
+    @cached_property
     def _rows(self) -> tuple[LabelledRows, bool]:
         """Kinds of unit of a design, all units of a data frame; and whether factors are crossed."""
         if isinstance(self.design, Design):

@@ -117,13 +117,38 @@ class WaldTest:
         """
         if df <= 0:
             return math.nan
-        shift, error = float(difference[0]), math.sqrt(covariance[0, 0])
+        error = math.sqrt(covariance[0, 0])
         if self.alternative == "equivalence":
-            return equivalence_rejection(shift / error, self.margin / error, self.alpha, df)
-        up, down = (self.margin + sign * shift for sign in (1.0, -1.0))
-        level = self.alpha / (2 if self.alternative == "two-sided" else 1)
-        tails = {"greater": [up], "less": [down], "two-sided": [up, down]}[self.alternative]
-        return sum(one_sided_rejection(distance / error, level, df) for distance in tails)
+            return equivalence_rejection(float(difference[0]) / error, self.margin / error, self.alpha, df)
+        return sum(one_sided_rejection(float(each[0]) / error, self._level, df) for each in self._distances(difference))
+
+    def rejects(self, difference: Array, error: Array, df: float) -> npt.NDArray[np.bool_]:
+        """Whether the test rejects its null hypothesis, for each of some estimates.
+
+        Parameters
+        ----------
+        difference : array
+            Estimates less the null value.
+        error : array
+            Their standard errors.
+        df : float
+            Degrees of freedom; ``inf`` for the normal distribution.
+        """
+        from scipy import stats
+
+        critical = stats.t.isf(self._level, df)
+        beyond = np.array([each / error > critical for each in self._distances(difference)])
+        return np.asarray(beyond.all(axis=0) if self.alternative == "equivalence" else beyond.any(axis=0))
+
+    @property
+    def _level(self) -> float:
+        """Level of each one-sided test that the test is made of."""
+        return self.alpha / (2 if self.alternative == "two-sided" else 1)
+
+    def _distances(self, difference: Array) -> list[Array]:
+        """What each one-sided test shows to be positive: how far values lie above its bound, or below it."""
+        up, down = self.margin + difference, self.margin - difference
+        return {"greater": [up], "less": [down]}.get(self.alternative, [up, down])
 
     def room(self, difference: Array) -> float:
         """How far the true value lies inside what the test can show; not positive where it has no more than its level.
