@@ -58,6 +58,8 @@ class Rate:
         return {"count": self.count, "share": self.value, "low": low, "high": high}
 
     def __repr__(self) -> str:
+        if not self.of:
+            return "none"
         low, high = self.interval
         return f"{100 * self.value:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
 

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from optdesign.errors import SpecificationError
-from optdesign.inference import AttainablePower, WaldTest, attainable_power, minimum_detectable_effect, sample_size
+from optdesign.inference import (
+    AttainablePower,
+    Plan,
+    WaldTest,
+    attainable_power,
+    minimum_detectable_effect,
+    sample_size,
+)
 from optdesign.inference.dials import dial_names
+from optdesign.inference.hypotheses import check_between
 from optdesign.study.building import test_of
 from optdesign.study.reading import Study
 from optdesign.study.result import StudyResult, plain
@@ -118,7 +126,12 @@ def _tested(study: Study, power: float | None, progress: Callable[[str], None]) 
             f"{study.path.name}: power is that of a test, and the study has none: add a table [test] with "
             'coefficient = "…", the name of a coefficient.'
         )
-    return test, power or table.power or USUAL, run(study, progress)
+    wanted = next(each for each in (power, table.power, USUAL) if each is not None)
+    check_between("power", wanted, test.alpha)
+    result = run(study, progress)
+    best = result.best
+    Plan(best.model, best.nominal, best.rounded.design, test, best.order).require_effect()
+    return test, wanted, result
 
 
 def _size(result: StudyResult, test: WaldTest, wanted: float, name: str) -> Size:

@@ -108,3 +108,19 @@ def test_a_power_that_is_none(name, trial):
     outcome = invoke(name, trial, "--power", "80")
     assert outcome.exit_code == 2
     assert "power must be a number between 0.05 and 1; got 80" in " ".join(outcome.stderr.split())
+
+
+@pytest.mark.parametrize("name", ["power", "sample-size"])
+def test_an_effect_that_is_none(name, trial):
+    trial.write_text(trial.read_text(encoding="utf-8").replace("[0.0, 0.5]", "[0.0, 0.0]"), encoding="utf-8")
+    outcome = invoke(name, trial)
+    assert outcome.exit_code == 2
+    assert "the highest attainable power is 0.05, the level of the test" in " ".join(outcome.stderr.split())
+
+
+@pytest.mark.parametrize("name", ["power", "sample-size"])
+def test_a_plan_that_cannot_be_paid(name, trial):
+    trial.write_text(trial.read_text(encoding="utf-8").replace("30_000", "300"), encoding="utf-8")
+    outcome = invoke(name, trial)
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert "budget" in outcome.stderr

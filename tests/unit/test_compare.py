@@ -1,7 +1,10 @@
 """Designs side by side: what is refused, what is shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 import optdesign as od
 
@@ -46,6 +49,22 @@ def test_variance_by_source_adds_up(comparison):
     assert sources.loc[("subject in item", "treat"), "from item"] == pytest.approx(0.0, abs=1e-12)
     items = comparison.designs["item in subject"].design.counts["item"]
     assert sources.loc[("item in subject", "treat"), "from item"] == pytest.approx(4 * 0.35 / items)
+
+
+def test_power_counts_the_degrees_of_freedom_of_each_layout(comparison):
+    for name, best in comparison.designs.items():
+        df = od.degrees_of_freedom(MODEL, GUESS, best.design, "treat")
+        shift = 0.5 / comparison.covariances[name].standard_errors[1]
+        critical = stats.t.isf(0.025, df)
+        expected = stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift)
+        assert comparison.powers[name] == pytest.approx(expected, rel=1e-9)
+
+
+def test_no_power_where_no_degrees_of_freedom_are_left():
+    """Two subjects, an arm each."""
+    two = od.compare(found(space=replace(SPACE, counts={"subject": 2}), layouts=NESTED[:1]), od.WaldTest("treat"))
+    assert np.isnan(two.powers["item in subject"])
+    assert "NaN" in repr(two)
 
 
 def test_money_for_the_same_power(comparison):

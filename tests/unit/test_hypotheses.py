@@ -54,6 +54,36 @@ def test_equivalence_at_the_margin_has_the_level_at_most():
     assert equivalence_rejection(1.0, 1.0, 0.05, 9.0) < 0.05
 
 
+@pytest.mark.parametrize("df", [5.0, math.inf])
+@pytest.mark.parametrize(
+    ("alternative", "margin"),
+    [("two-sided", 0.0), ("greater", 0.0), ("less", 0.0), ("greater", 0.3), ("less", 0.3), ("equivalence", 1.5)],
+)
+def test_power_is_the_share_of_estimates_that_a_test_rejects_at(alternative, margin, df):
+    rng, draws, shift, error = np.random.default_rng(3), 200_000, 0.2, 0.4
+    test = od.WaldTest("x", alternative=alternative, margin=margin)
+    scale = np.ones(draws) if math.isinf(df) else np.sqrt(rng.chisquare(df, draws) / df)
+    rejected = test.rejects(shift + error * rng.normal(size=draws), error * scale, df)
+    power = test.rejection(np.array([shift]), np.array([[error**2]]), df)
+    assert power == pytest.approx(rejected.mean(), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("test", "limits"),
+    [
+        (od.WaldTest("x"), [(-math.inf, -1.96), (1.96, math.inf)]),
+        (od.WaldTest("x", alternative="greater"), [(1.645, math.inf)]),
+        (od.WaldTest("x", alternative="less", margin=1.0), [(-math.inf, -0.645)]),
+        (od.WaldTest("x", alternative="equivalence", margin=2.0), [(-0.355, 0.355)]),
+    ],
+)
+def test_which_estimates_are_rejected_at(test, limits):
+    """Differences with standard error 1 against the normal quantiles of the tables."""
+    difference = np.linspace(-3, 3, 601) + 1e-3
+    inside = np.any([(low < difference) & (difference < high) for low, high in limits], axis=0)
+    assert np.array_equal(test.rejects(difference, np.ones(601), math.inf), inside)
+
+
 @pytest.mark.parametrize("df", [6.0, math.inf])
 def test_joint_power_is_the_share_of_simulated_statistics(df):
     rng, draws, shift = np.random.default_rng(2), 400_000, np.array([1.5, -1.0, 2.0])
