@@ -53,13 +53,12 @@ def _show(found: Strength) -> None:
     tested = words.hypothesis(table.coefficient, table.null, table.alternative, table.alpha)
     console.print(Text(f"Power of {tested}, at the plan", style="bold"))
     console.print(numbers_table(texts.power(found.result)), Text())
-    if found.detectable is not None:
-        console.print(
-            Text(
-                f"The smallest difference from {words.value(table.null)} that the plan shows with power "
-                f"{found.power:g}: {words.number(found.detectable)}.\n"
-            )
+    console.print(
+        Text(
+            f"The smallest difference from {words.value(table.null)} that the plan shows with power {found.power:g}: "
+            f"{words.number(found.detectable)}.\n"
         )
+    )
     console.print(Text("Highest attainable power, as counts grow without bound", style="bold"))
     console.print(numbers_table(_limits(found)))
 

@@ -1,4 +1,4 @@
-"""Probabilities that a Wald statistic is beyond its critical values: numbers only, nothing of models or designs.
+"""The law of a Wald statistic, and where it is beyond its critical values: numbers only, nothing of models or designs.
 
 A statistic with ν degrees of freedom is (δ + Z)/S, with Z standard normal and νS² an independent χ²_ν.
 """
@@ -71,3 +71,16 @@ def joint_rejection(noncentrality: float, number: int, level: float, df: float) 
     if math.isinf(df):
         return float(stats.ncx2.sf(stats.chi2.isf(level, number), number, noncentrality))
     return float(np.clip(stats.ncf.sf(stats.f.isf(level, number, df), number, df, noncentrality), 0.0, 1.0))
+
+
+def mean_scale(df: float) -> float:
+    """E(S), the expected ratio of an estimated to the true standard error: 1 for infinite `df`.
+
+    >>> round(mean_scale(1.0), 6), mean_scale(math.inf)
+    (0.797885, 1.0)
+    """
+    if math.isinf(df):
+        return 1.0
+    from scipy import stats
+
+    return float(stats.chi.mean(df)) / math.sqrt(df)

@@ -36,15 +36,15 @@ class Strength:
         With the power at the plan by each order.
     power : float
         Power that the detectable difference refers to.
-    detectable : float or None
-        Smallest difference from the null value that the plan shows with it; None for a test of equivalence.
+    detectable : float
+        Smallest difference from the null value that the plan shows with it.
     attainable : AttainablePower
         Power of the plan, and its limits as counts grow.
     """
 
     result: StudyResult
     power: float
-    detectable: float | None
+    detectable: float
     attainable: AttainablePower
 
     def to_json(self) -> dict[str, Any]:
@@ -91,10 +91,8 @@ def strength_of(study: Study, power: float | None, progress: Callable[[str], Non
     """
     test, wanted, result = _tested(study, power, progress)
     at = (result.best.model, result.best.nominal, result.best.rounded.design, test)
-    detectable = None
-    if test.alternative != "equivalence":
-        detectable = minimum_detectable_effect(*at, wanted, result.best.order)
-    return Strength(result, wanted, detectable, attainable_power(*at, result.best.order))
+    order = result.best.order
+    return Strength(result, wanted, minimum_detectable_effect(*at, wanted, order), attainable_power(*at, order))
 
 
 def sizes_of(
