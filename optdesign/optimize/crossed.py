@@ -308,14 +308,14 @@ def _whole(
         optimum = solve_counts(counts)
     numbers, proven = whole_designs(counts, optimum, 1 if exhaustive else WANTED)
     plans = ((_in_whole(shares, row), row) for row in numbers)
-    bought = (plan for plan in plans if _affordable(problem, *plan))
+    bought = (plan for plan in plans if problem.share_bounds.hold(plan[0]) and _affordable(problem, *plan))
     looked_at = itertools.islice(bought, 1 if exhaustive else LOOKED_AT)
     best = min(looked_at, key=lambda plan: problem.loss(*plan), default=None)
     if best is not None:
         return _exact(problem, nominal, best, certificate.upper_bound_loss, exhaustive and proven)
     raise InfeasibleBudgetError(
-        "the budget buys no design in whole numbers within the bounds, though it buys one in fractions of units. Raise "
-        "it, or widen the bounds."
+        "no design in whole numbers within the bounds and the budget was found, though there is one in fractions of "
+        "units. Raise the budget, or widen the bounds on counts, replicates or shares."
     )
 
 

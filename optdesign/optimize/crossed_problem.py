@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from optdesign.costs import Cost
 from optdesign.covariance import AsymptoticCovariance, covariance
 from optdesign.criteria import BoundCriterion
-from optdesign.designs import Design, DesignSpace, distinct
+from optdesign.designs import Design, DesignSpace, Share, distinct
 from optdesign.errors import NotEstimableError, SpecificationError, listed
 from optdesign.layouts import Crossed
 from optdesign.measures import Measure, names_of
@@ -27,6 +27,8 @@ Shares = tuple[Array, Array, Array]
 
 #: Relative difference of the parts of the covariance at two sets of numbers below which they count as constant.
 HOMOGENEOUS = 1e-6
+#: By how much rounding may make shares miss a bound.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,83 @@ def price_tables(space: DesignSpace, layout: Crossed, cost: Cost) -> Array:
     rows, columns = (cost.of_units(factor, frame) for factor in layout.factors)
     each = [rows, columns, np.full(len(frame), cost.cell), cost.of_observations(frame)]
     return np.array([price.reshape(*values.sizes, -1) @ law.weights for price in each])
+
+
+@dataclass(frozen=True, eq=False)
+class ShareBounds:
+    """``lowest <= matrix @ s <= highest`` for the shares s of the values of rows, columns and others, in that order.
+
+    `unity`, shape (levels, shares), adds up the shares of each level.
+    """
+
+    unity: Array
+    matrix: Array
+    lowest: Array
+    highest: Array
+
+    def hold(self, shares: Shares) -> bool:
+        """Whether shares keep them, but for rounding."""
+        value = self.matrix @ np.concatenate(shares)
+        return bool(((value >= self.lowest - ROUNDING) & (value <= self.highest + ROUNDING)).all())
+
+    def conditions(self) -> list[dict[str, Any]]:
+        """Them, and that the shares of each level add up to one, as sequential quadratic programming takes them."""
+        exact = self.lowest == self.highest
+        equal = np.vstack([self.unity, self.matrix[exact]])
+        level = np.append(np.ones(len(self.unity)), self.lowest[exact])
+        above = np.vstack([self.matrix[~exact], -self.matrix[~exact]])
+        least = np.append(self.lowest[~exact], -self.highest[~exact])
+        found = [{"type": "eq", "fun": lambda s: equal @ s - level, "jac": lambda _: equal}]
+        unequal = {"type": "ineq", "fun": lambda s: above @ s - least, "jac": lambda _: above}
+        return [*found, unequal] if len(above) else found
+
+    def nearest(self, shares: Shares) -> Shares:
+        """The nearest shares that keep them; `SpecificationError` where none do."""
+        from scipy.optimize import minimize
+
+        start, ends = np.concatenate(shares), np.cumsum([len(each) for each in shares])[:-1]
+        found = minimize(
+            lambda s: float((s - start) @ (s - start)),
+            start,
+            jac=lambda s: 2.0 * (s - start),
+            bounds=[(0.0, 1.0)] * len(start),
+            constraints=self.conditions(),
+            method="SLSQP",
+        )
+        first, second, third = np.split(np.maximum(found.x, 0.0), ends)
+        if not self.hold((first, second, third)):
+            raise SpecificationError("no shares keep all the bounds of constraints= at once. Widen one of them.")
+        return first, second, third
+
+
+def share_bounds(space: DesignSpace, values: Values) -> ShareBounds:
+    """The bounds on shares, each on the values of one level.
+
+    Raises
+    ------
+    SpecificationError
+        For a condition that depends on covariates of several levels.
+    """
+    frame = values.measure(values.even()).points
+    rows, shares = [], [each for each in space.constraints if isinstance(each, Share)]
+    for share in shares:
+        holds = share.holds(frame).reshape(values.sizes)
+        along = [axis for axis in range(3) if (np.ptp(holds, axis=axis) > 0).any()]
+        if len(along) > 1:
+            raise SpecificationError(
+                f"Share('{share.condition}'): in a crossed layout the condition must be on covariates of rows, of "
+                "columns, or of cells and observations, and not on several of these."
+            )
+        rows.append(np.concatenate([_along(holds, axis, axis in (along or [2])) for axis in range(3)]))
+    bounds = np.array([(share.at_least, share.at_most) for share in shares]).reshape(-1, 2)
+    unity = np.repeat(np.eye(3), values.sizes, axis=1)
+    return ShareBounds(unity, np.array(rows).reshape(len(rows), sum(values.sizes)), *bounds.T)
+
+
+def _along(table: Array, axis: int, used: bool) -> Array:
+    """Values of a table along its one axis of change, or zeros."""
+    line = np.moveaxis(table, axis, 0).reshape(table.shape[axis], -1)[:, 0]
+    return line if used else np.zeros_like(line)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +237,11 @@ class CrossedProblem:
     def loss(self, shares: Shares, numbers: Array) -> float:
         """−log Φ of a design; ``inf`` where it does not estimate what the criterion needs."""
         return self.criterion.loss_at([found.matrix for found in self.covariances(shares, numbers, self.order)])
+
+    @cached_property
+    def share_bounds(self) -> ShareBounds:
+        """Bounds on the shares."""
+        return share_bounds(self.space, self.values)
 
     @cached_property
     def price_tables(self) -> Array:

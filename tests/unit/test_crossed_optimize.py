@@ -32,7 +32,7 @@ def best_of(cost=COST, budget=2000.0, criterion=MEAN, order="two-term", model=MO
         ({"counts": {"raeder": 3}}, "Did you mean 'reader'"),
         ({"common_replicates": True}, "no meaning in a crossed layout"),
         ({"at_most": 2}, "no meaning in a crossed layout"),
-        ({"constraints": [od.Share("x == 0", 0.5)], "candidates": od.Candidates.grid(x=[0, 1])}, "no meaning"),
+        ({"constraints": [od.Total("x", at_most=9)], "candidates": od.Candidates.grid(x=[0, 1])}, "bounds on shares"),
         ({"levels": {"x": "read"}, "candidates": od.Candidates.grid(x=[0, 1])}, "Did you mean 'reader'"),
     ],
 )
@@ -232,3 +232,59 @@ def test_every_kind_of_unit_is_there_even_where_more_units_do_not_help():
     frame = best.rounded.to_frame()
     assert frame.groupby("g")["reader"].nunique().to_dict() == {0: 1, 1: 1}
     assert best.rounded.value == pytest.approx(1.1 * 4 / len(frame), rel=1e-9)
+
+
+TREATED = od.MixedModel("y ~ treat + (1 | reader) + (1 | image)")
+TREATED_GUESS = od.NominalValues([0.0, 0.5], {"reader": 0.6, "image": 0.35}, 1.1)
+DEARER = od.Cost(units={"reader": "12 + 20 * treat", "image": 7.0}, cell=0.6, observation=0.25)
+
+
+def treated(constraints, candidates=None, cost=DEARER, **space):
+    found = candidates or od.Candidates.grid(treat=[0, 1])
+    return best_of(
+        cost,
+        3000.0,
+        od.COptimality({"treat": 1.0}),
+        model=TREATED,
+        guess=TREATED_GUESS,
+        candidates=found,
+        levels={"treat": "reader"},
+        constraints=constraints,
+        **space,
+    )
+
+
+def share_of_controls(design):
+    (group,) = design.groups
+    frame = group.measure.points.assign(w=group.measure.weights)
+    return frame.loc[frame["treat"] == 0, "w"].sum()
+
+
+def test_a_bound_on_shares_that_binds_is_met_and_costs_precision():
+    free, half = treated([]), treated([od.Share("treat == 0", at_most=0.5)])
+    assert share_of_controls(free.design) > 0.55
+    assert share_of_controls(half.design) == pytest.approx(0.5, abs=1e-6)
+    assert half.value > free.value
+    m, images, n = half.design.counts["reader"], half.design.counts["image"], half.design.groups[0].replicates
+    # Readers in two arms of equal size, each seeing all images: images cancel, and so does all that arms share.
+    assert half.value == pytest.approx(4 * 0.6 / m + 4 * 1.1 / (m * images * n), rel=1e-6)
+    assert 22 * m + 7 * images + (0.6 + 0.25 * n) * m * images == pytest.approx(3000, rel=1e-6)
+
+
+def test_whole_plans_keep_the_bounds_on_shares():
+    best = treated([od.Share("treat == 0", 0.5, 0.5)], counts={"image": (3, 30)})
+    rounded = best.rounded
+    assert share_of_controls(rounded.design) == pytest.approx(0.5, abs=1e-9)
+    assert rounded.design.counts["reader"] % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        ([od.Share("treat == z", at_most=0.5)], "and not on several of these"),
+        ([od.Share("treat == 0", at_least=0.6), od.Share("treat == 1", at_least=0.6)], "at once"),
+    ],
+)
+def test_shares_that_cannot_be_bounded(constraints, message):
+    with pytest.raises(od.SpecificationError, match=message):
+        treated(constraints, od.Candidates.grid(treat=[0, 1], z=[0, 1]))
