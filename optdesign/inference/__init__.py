@@ -7,7 +7,7 @@ from optdesign.inference.freedom import Freedom, degrees_of_freedom
 from optdesign.inference.hypotheses import JointTest, Test, WaldTest
 from optdesign.inference.intervals import interval_width
 from optdesign.inference.losses import WeibullDropout, with_dropout, with_unequal_sizes
-from optdesign.inference.plan import Plan, power, variance_needed
+from optdesign.inference.plan import Plan, power, power_at, variance_needed
 from optdesign.inference.sizes import SampleSize, sample_size, smallest_count
 from optdesign.inference.uncertainty import assurance
 from optdesign.inference.variance_ratio import inflation
@@ -28,6 +28,7 @@ __all__ = [
     "interval_width",
     "minimum_detectable_effect",
     "power",
+    "power_at",
     "power_curve",
     "power_surface",
     "sample_size",

@@ -222,7 +222,48 @@ def power(
     >>> round(power(model, guess, design, WaldTest("Intercept", df=math.inf)), 4)
     0.994
     """
-    plan = Plan(model, nominal, design, test, order)
+    return power_at(covariance_at(model, nominal, design, order), model, nominal, design, test)
+
+
+def power_at(
+    found: AsymptoticCovariance,
+    model: MixedModel,
+    nominal: NominalValues,
+    design: Design | pd.DataFrame,
+    test: Test,
+) -> float:
+    """Power of a Wald test where the covariance at the design is at hand; see `power`, which works it out.
+
+    Parameters
+    ----------
+    found : AsymptoticCovariance
+        Of the fixed effects, by any order.
+    model : MixedModel
+    nominal : NominalValues
+    design : Design or DataFrame
+    test : WaldTest or JointTest
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    NotEstimableError
+        Where the design cannot estimate the coefficient.
+    SpecificationError
+        Where no degrees of freedom are left.
+
+    Examples
+    --------
+    >>> from optdesign.layouts import Nested
+    >>> model, guess = MixedModel("y ~ 1 + (1 | unit)"), NominalValues([1.0], {"unit": 0.25}, dispersion=1.0)
+    >>> design = Design(Nested("unit"), counts={"unit": 10}, replicates=4)
+    >>> found = covariance(model, guess, design, "exact")
+    >>> round(power_at(found, model, guess, design, WaldTest("Intercept", df=math.inf)), 4)
+    0.994
+    """
+    plan = Plan(model, nominal, design, test, found.order, contrast_of(found, test))
     plan.require_df()
     return plan.power
 

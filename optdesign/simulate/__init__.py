@@ -26,8 +26,7 @@ from optdesign.errors import (
     listed,
 )
 from optdesign.fit import check_family, translated
-from optdesign.inference import Freedom, Plan, WaldTest, degrees_of_freedom
-from optdesign.inference.plan import contrast_of
+from optdesign.inference import Freedom, WaldTest, degrees_of_freedom, power_at
 from optdesign.linalg import vech_pairs
 from optdesign.models import MixedModel, NominalValues
 from optdesign.simulate.replicates import Experiment, Record, fit_rows
@@ -158,11 +157,8 @@ def _theory(
     if test is None:
         return Theory(covariances, df, math.inf, {})
     test_df = degrees_of_freedom(model, nominal, design, test.coefficient, test.df)
-    plans = {
-        order: Plan(model, nominal, design, test, order, contrast_of(found, test))
-        for order, found in covariances.items()
-    }
-    return Theory(covariances, df, test_df, {order: plan.power for order, plan in plans.items()})
+    powers = {order: power_at(found, model, nominal, design, test) for order, found in covariances.items()}
+    return Theory(covariances, df, test_df, powers)
 
 
 def _records(
