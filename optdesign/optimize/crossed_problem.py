@@ -13,7 +13,7 @@ from optdesign.costs import Cost
 from optdesign.covariance import AsymptoticCovariance, covariance
 from optdesign.criteria import BoundCriterion
 from optdesign.designs import Design, DesignSpace, distinct
-from optdesign.errors import NotEstimableError, SpecificationError, listed
+from optdesign.errors import InfeasibleBudgetError, NotEstimableError, SpecificationError, listed
 from optdesign.layouts import Crossed
 from optdesign.measures import Measure, names_of
 from optdesign.models import MixedModel, NominalValues
@@ -170,9 +170,44 @@ class CrossedProblem:
 
     def cheapest(self) -> float:
         """Price of the smallest design within the bounds, at equal shares and without fixed costs."""
-        none = Parts(np.zeros((1, 3, 1, 1)), True)
-        counts = self.counts(self.values.even(), none)
+        counts = self._at_equal_shares
         return float(counts.payments(counts.numbers(counts.cheapest)).sum()) * self.money
+
+    @cached_property
+    def _at_equal_shares(self) -> CountProblem:
+        """Prices and bounds at equal shares; nothing is estimated."""
+        return self.counts(self.values.even(), Parts(np.zeros((1, 3, 1, 1)), True))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each logarithm of the problem in numbers counts."""
+        return (*self.layout.factors, *([] if self.bounds.complete else ["cells"]), "replicates")
+
+    def require_affordable(self) -> None:
+        """The money must buy the smallest design, and limit every number.
+
+        Raises
+        ------
+        InfeasibleBudgetError
+            With the price of the smallest design.
+        SpecificationError
+            Where something useful costs nothing.
+        """
+        price = self.cheapest()
+        if price > self.money * (1 + 1e-12):
+            raise InfeasibleBudgetError(
+                f"after fixed costs {self.money:,.2f} is left, and the cheapest design within the bounds costs "
+                f"{price:,.2f}. Raise the budget by at least {price - self.money:,.2f}, or lower the bounds on counts, "
+                "cells or replicates.",
+                price,
+            )
+        highest = self._at_equal_shares.box[1]
+        unlimited = [name for name, high in zip(self.names, highest, strict=True) if not np.isfinite(high)]
+        if unlimited:
+            raise SpecificationError(
+                f"nothing limits the number of {listed(unlimited)}: give it a price, or a highest value in counts, "
+                "cells or replicates."
+            )
 
     def counts(self, shares: Shares, parts: Parts) -> CountProblem:
         """The problem in numbers at these shares, with as many units as there are kinds of them at least."""
