@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
@@ -29,6 +29,8 @@ from optdesign.optimize import Certificate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from optdesign.compare import Comparison, LayoutMap
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -399,6 +401,84 @@ def _goals(ax: Axes, planned: float | None, wanted: float | None) -> Iterator[Li
     if wanted is not None:
         label = f"wanted ({100 * wanted:g} %)"
         yield ax.axhline(wanted, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)), label=label)
+
+
+# Layouts of two factors
+
+
+def layout_map(ax: Axes, layouts: LayoutMap, break_even: pd.DataFrame | None = None) -> Axes:
+    """Which layout is best over ratios of prices and of variances, with a break-even curve.
+
+    Parameters
+    ----------
+    ax : Axes
+    layouts : LayoutMap
+    break_even : DataFrame, optional
+        Columns ``variance ratio`` and ``cost ratio``, a row per root; drawn as a line through them.
+
+    Returns
+    -------
+    Axes
+    """
+    row, column = layouts.factors
+    _house(ax, f"price of {column} / price of {row}", f"variance of {column} / variance of {row}", grid="")
+    edges = (_edges(layouts.cost_ratios), _edges(layouts.variance_ratios))
+    best = np.asarray(layouts.best)
+    shades = ListedColormap([_pale(colour) for colour in SERIES])
+    ax.pcolormesh(*edges, best, cmap=shades, vmin=0, vmax=len(SERIES) - 1, edgecolors=PAPER, linewidth=0.8)
+    handles = [_swatch(_pale(SERIES[at]), layouts.names[at]) for at in np.unique(best)]
+    if break_even is not None and len(break_even):
+        curve = break_even.sort_values("variance ratio")
+        at = (curve["cost ratio"], curve["variance ratio"])
+        handles += ax.plot(*at, color=INK, linewidth=1.8, marker="o", markersize=4, label="break-even", zorder=3)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.axes.set(xscale="log", yscale="log")
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.minorticks_off()
+    _legend(ax, handles)
+    return ax
+
+
+def standard_errors(ax: Axes, comparison: Comparison, coefficient: str) -> Axes:
+    """Standard error of a coefficient in each layout, split by the sources of its variance.
+
+    A bar per layout is as long as the standard error, and each part has its share of the variance: variances add up,
+    standard errors do not.
+
+    Parameters
+    ----------
+    ax : Axes
+    comparison : Comparison
+    coefficient : str
+
+    Returns
+    -------
+    Axes
+    """
+    frame = comparison.by_source().xs(coefficient, level="coefficient")
+    sources = [name for name in frame if name.startswith("from ")]
+    parts = frame[sources].fillna(0.0).mul(frame["standard error"] / frame["variance"], axis=0)
+    _house(ax, f"standard error of {coefficient}", "", grid="x")
+    at, left = np.arange(len(parts)), np.zeros(len(parts))
+    for source, colour in zip(sources, SERIES, strict=False):
+        ax.barh(at, parts[source], left=left, height=0.6, color=colour)
+        left += parts[source].to_numpy()
+    _row_labels(ax, list(parts.index), "")
+    _legend(ax, [_swatch(colour, name) for name, colour in zip(sources, SERIES, strict=False)])
+    return ax
+
+
+def _edges(values: Array) -> Array:
+    """Ends of the cells around values on a logarithmic axis."""
+    logs = np.log(values)
+    middle = (logs[1:] + logs[:-1]) / 2
+    first, last = (2 * logs[0] - middle[0], 2 * logs[-1] - middle[-1]) if len(middle) else (logs[0] - 1, logs[0] + 1)
+    return np.asarray(np.exp([first, *middle, last]))
+
+
+def _pale(colour: str) -> str:
+    """A colour mixed with as much white, so that a line on it can be seen."""
+    return to_hex(0.5 + 0.5 * np.array(to_rgb(colour)))
 
 
 # Designs

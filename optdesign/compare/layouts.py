@@ -65,20 +65,24 @@ def alternatives(
     {'complete crossing': 0.0237, 'incomplete crossing': 0.0101, 'item in subject': 0.0101,
      'subject in item': 0.0106, 'repeated measures': 0.0106}
     """
-    spaces = layout_spaces(space)
-    chosen = list(spaces) if layouts is None else list(layouts)
-    for name in chosen:
-        if name not in spaces:
-            raise SpecificationError(f"layout '{name}' is not one of {listed(spaces)}.{nearest(str(name), spaces)}")
     found = {}
-    for name in chosen:
-        own = "averaged" if isinstance(spaces[name].layout, Nested) and not model.is_gaussian else order
+    for name, own_space in named_spaces(space, layouts).items():
+        own = "averaged" if isinstance(own_space.layout, Nested) and not model.is_gaussian else order
         try:
-            found[name] = optimize(model, nominal, spaces[name], criterion, cost, budget, own)
+            found[name] = optimize(model, nominal, own_space, criterion, cost, budget, own)
         except OptDesignError as error:
             error.args = (f"{name}: {error}",)
             raise
     return found
+
+
+def named_spaces(space: DesignSpace, layouts: Sequence[str] | None) -> dict[str, DesignSpace]:
+    """Some of the layouts' spaces, by name; all of them for None."""
+    spaces = layout_spaces(space)
+    for name in layouts or ():
+        if name not in spaces:
+            raise SpecificationError(f"layout '{name}' is not one of {listed(spaces)}.{nearest(str(name), spaces)}")
+    return {name: spaces[name] for name in layouts or spaces}
 
 
 def layout_spaces(space: DesignSpace) -> dict[str, DesignSpace]:

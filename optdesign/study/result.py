@@ -108,11 +108,11 @@ class StudyResult:
             },
             "continuous": groups_of(best.design),
             "warnings": list(self.warnings),
-            "versions": _versions(),
+            "versions": versions(),
             "seed": tables.report.seed,
             "study": tables.model_dump(mode="python", exclude_unset=True),
         }
-        return {key: _plain(value) for key, value in plan.items()}
+        return {key: plain(value) for key, value in plan.items()}
 
     def __repr__(self) -> str:
         power = "".join(f"\npower, order '{order}': {value:.4f}" for order, value in self.power.items())
@@ -153,7 +153,8 @@ def _units(design: Design) -> float | None:
     return design.units if design.layout else None
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of this package, of Python, and of the libraries that may change a digit."""
     from optdesign import __version__
 
     found = {"optdesign": __version__, "python": platform.python_version()}
@@ -165,12 +166,12 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """As JSON has it: numbers that are whole but for rounding errors without a point, and no infinities."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

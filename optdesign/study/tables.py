@@ -423,7 +423,7 @@ class Compare(Table):
         "'subject in item' and 'repeated measures'; all by default",
     )
     budgets: Annotated[tuple[Amount, ...], Field(strict=False, min_length=1)] | None = Field(
-        default=None, description="a list of positive finite numbers, budgets to compare at; that of [goal] by default"
+        default=None, description="a list of positive finite numbers, budgets to compare at beside that of [goal]"
     )
     cost_ratios: Annotated[tuple[Amount, ...], Field(strict=False, min_length=2)] | None = Field(
         default=None,

@@ -26,6 +26,7 @@ from optdesign.study.words import (
 
 if TYPE_CHECKING:
     from optdesign.designs import Design, DesignSpace, Group
+    from optdesign.optimize import OptimalDesign
     from optdesign.study.reading import Study
     from optdesign.study.result import StudyResult
     from optdesign.study.tables import Test
@@ -123,7 +124,7 @@ def summary(result: StudyResult) -> str:
     return sentence(
         [
             f"{plan(best.rounded.design, *names)}: {totals(best.rounded.design, *names)}, {amount}",
-            precision(result, coefficient_of_interest(result)),
+            precision(result, coefficient_of_interest(result.best, result.study)),
             power(result),
             f"This assumes {_belief(result)}",
             "" if study.crossed else at_most_better(best.rounded.efficiency_bound),
@@ -131,11 +132,11 @@ def summary(result: StudyResult) -> str:
     )
 
 
-def coefficient_of_interest(result: StudyResult) -> str | None:
+def coefficient_of_interest(best: OptimalDesign, study: Study) -> str | None:
     """The coefficient that is tested, or the only one that the criterion is about."""
     from optdesign.criteria import COptimality
 
-    best, test = result.best, result.study.tables.test
+    test = study.tables.test
     if test is not None:
         name = test.coefficient
     elif isinstance(best.criterion, COptimality) and len(best.criterion.coefficients) == 1:
@@ -270,7 +271,7 @@ def regime(result: StudyResult) -> str:
     if "ratio" not in result.precision:
         return "The second term of the asymptotic covariance is infinite under this link: check the plan by simulation."
     ratios = result.precision["ratio"].astype(float)
-    name = coefficient_of_interest(result) or str(ratios.fillna(float("inf")).idxmax())
+    name = coefficient_of_interest(result.best, result.study) or str(ratios.fillna(float("inf")).idxmax())
     errors = result.precision.astype(float).to_dict(orient="index")[name]
     return asymptotics({str(column): error for column, error in errors.items()}, name)
 
