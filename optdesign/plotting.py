@@ -431,10 +431,10 @@ def layout_map(ax: Axes, layouts: LayoutMap, break_even: pd.DataFrame | None = N
         curve = break_even.sort_values("variance ratio")
         at = (curve["cost ratio"], curve["variance ratio"])
         handles += ax.plot(*at, color=INK, linewidth=1.8, marker="o", markersize=4, label="break-even", zorder=3)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.axes.set(xscale="log", yscale="log")
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.set(xscale="log", yscale="log")
     ax.minorticks_off()
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     _legend(ax, handles)
     return ax
 
@@ -455,15 +455,16 @@ def standard_errors(ax: Axes, comparison: Comparison, coefficient: str) -> Axes:
     -------
     Axes
     """
-    frame = comparison.by_source().xs(coefficient, level="coefficient")
-    sources = [name for name in frame if name.startswith("from ")]
-    parts = frame[sources].fillna(0.0).mul(frame["standard error"] / frame["variance"], axis=0)
+    rows = comparison.by_source().reset_index()
+    cov = comparison.covariances[comparison.best]
+    frame = rows[rows["coefficient"] == cov.names[cov.position(coefficient)]]
+    sources = [str(name) for name in frame if str(name).startswith("from ")]
+    parts = frame[sources].fillna(0.0).mul(frame["standard error"] / frame["variance"], axis=0).to_numpy(float)
     _house(ax, f"standard error of {coefficient}", "", grid="x")
-    at, left = np.arange(len(parts)), np.zeros(len(parts))
-    for source, colour in zip(sources, SERIES, strict=False):
-        ax.barh(at, parts[source], left=left, height=0.6, color=colour)
-        left += parts[source].to_numpy()
-    _row_labels(ax, list(parts.index), "")
+    at, ends = np.arange(len(parts)), np.cumsum(parts, axis=1)
+    for part, end, colour in zip(parts.T, ends.T, SERIES, strict=False):
+        ax.barh(at, part, left=end - part, height=0.6, color=colour)
+    _row_labels(ax, frame["layout"].tolist(), "")
     _legend(ax, [_swatch(colour, name) for name, colour in zip(sources, SERIES, strict=False)])
     return ax
 
@@ -478,7 +479,8 @@ def _edges(values: Array) -> Array:
 
 def _pale(colour: str) -> str:
     """A colour mixed with as much white, so that a line on it can be seen."""
-    return to_hex(0.5 + 0.5 * np.array(to_rgb(colour)))
+    red, green, blue = to_rgb(colour)
+    return to_hex((0.5 + 0.5 * red, 0.5 + 0.5 * green, 0.5 + 0.5 * blue))
 
 
 # Designs

@@ -67,7 +67,7 @@ def _show(found: StudyComparison, out: Path | None) -> None:
 
 def _table(texts: Texts) -> Table:
     """A column per layout, whose name folds, and a row per quantity."""
-    table = Table(show_edge=False, pad_edge=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for at, name in enumerate(texts.header):
         table.add_column(name, justify="left" if at < texts.text else "right", no_wrap=at < texts.text)
     for row in texts.rows:

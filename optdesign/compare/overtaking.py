@@ -332,7 +332,8 @@ class _Asked:
         whole = found.variance(combination)
         units = [weights @ (found.terms or {})[factor][np.ix_(at, at)] @ weights for factor in self.factors]
         numbers = np.array([*(design.counts[factor] for factor in self.factors), design.observations])
-        return np.asarray([*units, whole - sum(units)] * numbers)
+        parts = np.asarray([*units, whole - sum(units)] * numbers)
+        return np.asarray(np.maximum(parts, 0.0))  # what cancels leaves rounding errors of either sign
 
     def _observation_price(self) -> float:
         """Mean price of an observation."""

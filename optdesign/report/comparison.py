@@ -77,12 +77,11 @@ def texts(found: StudyComparison) -> Iterator[Table]:
         amount = words.money(budget, found.study.currency)
         label = comparison.designs[comparison.best].criterion.label
         caption = f"For {amount}: {label} (order '{comparison.order}'); best: {comparison.best}"
-        yield _by_layout(caption, comparison.to_frame())
+        yield _by_layout(caption, comparison.to_frame().drop(columns="found by"))
+    sources = found.first.by_source().reset_index()
     for coefficient in found.coefficients:
-        yield _by_layout(
-            f"Standard error of {coefficient}, and variance by source",
-            found.first.by_source().xs(coefficient, level="coefficient"),
-        )
+        rows = sources[sources["coefficient"] == coefficient].set_index("layout").drop(columns="coefficient")
+        yield _by_layout(f"Standard error of {coefficient}, and variance by source", rows)
     if found.first.test is not None:
         yield _by_layout(f"Money for power {found.first.target:g}, and what it buys", found.first.needed())
     if found.layouts is not None:

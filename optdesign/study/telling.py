@@ -74,7 +74,7 @@ def describe(study: Study, space: DesignSpace) -> Iterator[str]:
 def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
     points = space.candidates.points
     for name in points:
-        factor = space.levels.get(name)
+        factor = space.levels.get(str(name))
         level = f"per {study.word(factor) if factor else study.observation}"
         distinct = list(dict.fromkeys(points[name].tolist()))
         shown = ", ".join(value(v) for v in distinct) if len(distinct) <= 8 else f"{len(distinct)} values"
