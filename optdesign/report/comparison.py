@@ -78,12 +78,20 @@ def texts(found: StudyComparison) -> Iterator[Table]:
         label = comparison.designs[comparison.best].criterion.label
         caption = f"For {amount}: {label} (order '{comparison.order}'); best: {comparison.best}"
         yield _by_layout(caption, comparison.to_frame().drop(columns="found by"))
-    sources = found.first.by_source().reset_index()
-    for coefficient in found.coefficients:
-        rows = sources[sources["coefficient"] == coefficient].set_index("layout").drop(columns="coefficient")
-        yield _by_layout(f"Standard error of {coefficient}, and variance by source", rows)
+    yield from _errors(found)
     if found.first.test is not None:
         yield _by_layout(f"Money for power {found.first.target:g}, and what it buys", found.first.needed())
+    yield from _overtaking(found)
+
+
+def _errors(found: StudyComparison) -> Iterator[Table]:
+    sources = found.first.by_source().reset_index()
+    for coefficient in found.coefficients:
+        own = sources[sources["coefficient"] == coefficient].set_index("layout").drop(columns="coefficient")
+        yield _by_layout(f"Standard error of {coefficient}, and variance by source", own)
+
+
+def _overtaking(found: StudyComparison) -> Iterator[Table]:
     if found.layouts is not None:
         rows = [[name, words.percent(share)] for name, share in found.layouts.shares.items()]
         yield Table("Best layout on the map of prices and variances", ["layout", "places"], rows)

@@ -134,24 +134,36 @@ def test_json_is_the_comparison_and_nothing_else(study):
 @pytest.mark.parametrize(
     ("replacement", "words"),
     [
-        (('crossed = ["subject", "item"]', 'nested = ["subject", "item"]'), "line 23, [compare]: compares the layouts of two"),
-        (('crossed = ["subject", "item"]', 'crossed = ["subject", "itme"]'), "[space] layout: lacks 'item', a grouping factor"),
+        (
+            ('crossed = ["subject", "item"]', 'nested = ["subject", "item"]'),
+            "line 23, [compare]: compares the layouts of two",
+        ),
+        (
+            ('crossed = ["subject", "item"]', 'crossed = ["subject", "itme"]'),
+            "[space] layout: lacks 'item', a grouping factor",
+        ),
         (('crossed = ["subject", "item"]', 'crossed = ["subject"]'), "line 9, [space] layout"),
         (('crossed = ["subject", "item"]', 'crossed = ["subject", "subject"]'), "names a factor twice"),
         (('crossed = ["subject", "item"]', 'crossed = ["subject", "item"], nested = ["item"]'), "give either nested"),
-        (('layout = { crossed = ["subject", "item"] }', ""), "[space] layout: the formula has several grouping factors"),
-        (('levels = {', 'at_most = 3\nlevels = {'), "line 11, [space] at_most: belongs to a nested layout"),
-        (('levels = {', 'cells = 30\nlevels = {'), "line 11, [space] cells: belongs to crossing = 'biregular'"),
-        (('levels = {', 'crossing = "balanced"\nlevels = {'), "[space] crossing: got 'balanced', needed 'complete'"),
-        (('subject = 12', 'person = 12'), "[cost] units.person: 'person' is not a grouping factor"),
+        (
+            ('layout = { crossed = ["subject", "item"] }', ""),
+            "[space] layout: the formula has several grouping factors",
+        ),
+        (("levels = {", "at_most = 3\nlevels = {"), "line 11, [space] at_most: belongs to a nested layout"),
+        (("levels = {", "cells = 30\nlevels = {"), "line 11, [space] cells: belongs to crossing = 'biregular'"),
+        (("levels = {", 'crossing = "balanced"\nlevels = {'), "[space] crossing: got 'balanced', needed 'complete'"),
+        (("subject = 12", "person = 12"), "[cost] units.person: 'person' is not a grouping factor"),
         (('"subject in item"]\nbudgets', '"subject in itme"]\nbudgets'), "[compare] layouts: layout 'subject in itme'"),
-        (('budgets = [900]', 'budgets = [-900]'), "line 25, [compare] budgets[1]: got -900"),
-        (('variance_ratios = [0.5, 2]\n', ''), "[compare]: a map takes both cost_ratios"),
-        (('cost_ratios = [0.2, 5]\nvariance_ratios = [0.5, 2]\n', ''), "break_even is looked for on the map"),
-        (('break_even = ["item in subject"', 'break_even = ["complete crossing"'), "[compare] break_even: 'complete crossing'"),
-        (('budgets =', 'bugdets ='), "unknown key 'bugdets'. Did you mean 'budgets'?"),
+        (("budgets = [900]", "budgets = [-900]"), "line 25, [compare] budgets[1]: got -900"),
+        (("variance_ratios = [0.5, 2]\n", ""), "[compare]: a map takes both cost_ratios"),
+        (("cost_ratios = [0.2, 5]\nvariance_ratios = [0.5, 2]\n", ""), "break_even is looked for on the map"),
+        (
+            ('break_even = ["item in subject"', 'break_even = ["complete crossing"'),
+            "[compare] break_even: 'complete crossing'",
+        ),
+        (("budgets =", "bugdets ="), "unknown key 'bugdets'. Did you mean 'budgets'?"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input(study, replacement, words):
     path = study(replacement)
     outcome = invoke("compare", path, "--out", path.parent / "out")
@@ -163,10 +175,14 @@ def test_wrong_input(study, replacement, words):
 
 def test_a_study_of_one_factor(study):
     path = study(
-        (' + (1 | item)', ''), (', item = 0.35', ''), ('layout = { crossed = ["subject", "item"] }\n', ''),
-        ('counts = { item = [4, 100] }\n', ''), (', item = 7', ''), ('[compare]', '[report]'),
-        (STUDY[STUDY.index('layouts ='):], 'title = "One"\n'),
-    )  # fmt: skip
+        (" + (1 | item)", ""),
+        (", item = 0.35", ""),
+        ('layout = { crossed = ["subject", "item"] }\n', ""),
+        ("counts = { item = [4, 100] }\n", ""),
+        (", item = 7", ""),
+        ("[compare]", "[report]"),
+        (STUDY[STUDY.index("layouts =") :], 'title = "One"\n'),
+    )
     outcome = invoke("compare", path)
     assert outcome.exit_code == 2
     assert "layout = { crossed = ['row', 'column'] }" in outcome.stderr
