@@ -25,12 +25,13 @@ def alternatives(
     budget: float,
     order: str = "two-term",
     layouts: Sequence[str] | None = None,
+    limits: Mapping[str, tuple[Cost, float]] | None = None,
 ) -> dict[str, OptimalDesign]:
     """The best design of each layout for the same money, with the same variance components, for `compare`.
 
     Parameters
     ----------
-    model, nominal, criterion, cost, budget
+    model, nominal, criterion, cost, budget, limits
         As for `optimize`. Units are paid for as each layout uses them: m subjects who answer m' items each buy m' items
         where all answer the same, and m m' where items are private.
     space : DesignSpace
@@ -69,7 +70,7 @@ def alternatives(
     for name, own_space in named_spaces(space, layouts).items():
         own = "averaged" if isinstance(own_space.layout, Nested) and not model.is_gaussian else order
         try:
-            found[name] = optimize(model, nominal, own_space, criterion, cost, budget, own)
+            found[name] = optimize(model, nominal, own_space, criterion, cost, budget, own, limits=limits)
         except OptDesignError as error:
             error.args = (f"{name}: {error}",)
             raise
@@ -131,7 +132,7 @@ def _nested(space: DesignSpace, outer: str, inner: str) -> DesignSpace:
         crossing="complete",
         cells=None,
         counts={outer: _one_at_least(space, outer), inner: (1.0, np.inf)},
-        constraints=[total] if total else [],
+        constraints=[*space.constraints, *([total] if total else [])],
     )
 
 

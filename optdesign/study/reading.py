@@ -498,8 +498,6 @@ CROSSED_ONLY = (("space", "crossing"), ("space", "cells"))
 NESTED_ONLY = (
     ("space", "common_replicates"),
     ("space", "at_most"),
-    ("space", "constraints"),
-    ("goal", "limits"),
     ("goal", "already"),
 )
 

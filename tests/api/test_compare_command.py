@@ -194,11 +194,13 @@ def test_a_budget_that_buys_nothing(study):
     assert "[goal] budget: item in subject: after fixed costs" in outcome.stderr
 
 
-def test_crossed_plans_take_no_limits(study):
-    path = study(("[test]", "limits = { hours = { amount = 3, observation = 1 } }\n[test]"))
-    outcome = invoke("run", path)
-    assert outcome.exit_code == 2
-    assert "[goal] limits: belongs to a nested layout" in outcome.stderr
+def test_limits_hold_in_every_layout(study):
+    path = study(
+        ("[test]", "limits = { hours = { amount = 60, observation = 1 } }\n[test]"),
+        (STUDY[STUDY.index("budgets =") : STUDY.index("[report]")], ""),
+    )
+    found = json.loads(invoke("compare", path, "--json").stdout)
+    assert [round(row["observations"]) for row in found["comparison"]] == [60, 60]
 
 
 def test_run_of_a_crossed_study_fits_80_columns(study):
