@@ -293,8 +293,8 @@ class CrossedProblem:
                 price, what = share * money, f"the amount of limits['{name}']" if name else "the budget"
                 raise InfeasibleBudgetError(
                     f"after fixed costs {money:,.2f} is left of {what}, and the cheapest design within the bounds "
-                    f"costs {price:,.2f}. Raise it by at least {price - money:,.2f}, or lower the bounds on counts, cells or "
-                    "replicates.",
+                    f"costs {price:,.2f}. Raise it by at least {price - money:,.2f}, or lower the bounds on counts, "
+                    "cells or replicates.",
                     price,
                 )
         highest = self._at_equal_shares.box[1]
