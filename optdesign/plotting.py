@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
@@ -29,6 +29,8 @@ from optdesign.optimize import Certificate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from optdesign.compare import Comparison, LayoutMap
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -139,7 +141,7 @@ class _Candidates:
 
 def _candidates(frame: pd.DataFrame) -> _Candidates:
     points = frame[frame["kind"] == "observation"]
-    units = frame[(frame["kind"] == "unit") & ((frame["price"] > 0) | (frame["sensitivity"] > 0))]
+    units = frame[(frame["kind"] != "observation") & ((frame["price"] > 0) | (frame["sensitivity"] > 0))]
     covariates = [str(c) for c in frame if c not in CERTIFICATE_COLUMNS]
     # A covariate that is observed stands at one value in every row, and says nothing.
     varying = [c for c in covariates if _distinct(points, c) > 1]
@@ -206,10 +208,13 @@ def _unit_strip(ax: Axes, candidates: _Candidates, names: list[str]) -> None:
 def _ratio_dots(ax: Axes, candidates: _Candidates) -> None:
     import pandas as pd
 
-    both = [(candidates.units, "unit", candidates.between)]
-    both += [(candidates.points, "observation", [*candidates.between, *candidates.within])]
-    texts = [", ".join(filter(None, (kind, t))) for rows, kind, used in both for t in candidates.labels(rows, used)]
-    rows = pd.concat([frame for frame, _, _ in both], ignore_index=True).assign(text=texts)
+    rows = pd.concat([candidates.units, candidates.points], ignore_index=True)
+    told = [
+        {c: row[c] for c in (*candidates.between, *candidates.within) if row[c] == row[c]} for _, row in rows.iterrows()
+    ]
+    rows = rows.assign(
+        text=[", ".join(filter(None, pair)) for pair in zip(rows["kind"], map(_values, told), strict=True)]
+    )
     if len(rows) > MOST_ROWS:
         rows = rows.sort_values(["mass", "ratio"], ascending=False, kind="stable")
         rows = pd.concat([rows[rows["mass"] > 0], rows[rows["mass"] <= 0].sort_values("ratio", ascending=False)])
@@ -396,6 +401,86 @@ def _goals(ax: Axes, planned: float | None, wanted: float | None) -> Iterator[Li
     if wanted is not None:
         label = f"wanted ({100 * wanted:g} %)"
         yield ax.axhline(wanted, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)), label=label)
+
+
+# Layouts of two factors
+
+
+def layout_map(ax: Axes, layouts: LayoutMap, break_even: pd.DataFrame | None = None) -> Axes:
+    """Which layout is best over ratios of prices and of variances, with a break-even curve.
+
+    Parameters
+    ----------
+    ax : Axes
+    layouts : LayoutMap
+    break_even : DataFrame, optional
+        Columns ``variance ratio`` and ``cost ratio``, a row per root; drawn as a line through them.
+
+    Returns
+    -------
+    Axes
+    """
+    row, column = layouts.factors
+    _house(ax, f"price of {column} / price of {row}", f"variance of {column} / variance of {row}", grid="")
+    edges = (_edges(layouts.cost_ratios), _edges(layouts.variance_ratios))
+    best = np.asarray(layouts.best)
+    shades = ListedColormap([_pale(colour) for colour in SERIES])
+    ax.pcolormesh(*edges, best, cmap=shades, vmin=0, vmax=len(SERIES) - 1, edgecolors=PAPER, linewidth=0.8)
+    handles = [_swatch(_pale(SERIES[at]), layouts.names[at]) for at in np.unique(best)]
+    if break_even is not None and len(break_even):
+        curve = break_even.sort_values("variance ratio")
+        at = (curve["cost ratio"], curve["variance ratio"])
+        handles += ax.plot(*at, color=INK, linewidth=1.8, marker="o", markersize=4, label="break-even", zorder=3)
+    ax.set(xscale="log", yscale="log")
+    ax.minorticks_off()
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    _legend(ax, handles)
+    return ax
+
+
+def standard_errors(ax: Axes, comparison: Comparison, coefficient: str) -> Axes:
+    """Standard error of a coefficient in each layout, split by the sources of its variance.
+
+    A bar per layout is as long as the standard error, and each part has its share of the variance: variances add up,
+    standard errors do not.
+
+    Parameters
+    ----------
+    ax : Axes
+    comparison : Comparison
+    coefficient : str
+
+    Returns
+    -------
+    Axes
+    """
+    rows = comparison.by_source().reset_index()
+    cov = comparison.covariances[comparison.best]
+    frame = rows[rows["coefficient"] == cov.names[cov.position(coefficient)]]
+    sources = [str(name) for name in frame if str(name).startswith("from ")]
+    parts = frame[sources].fillna(0.0).mul(frame["standard error"] / frame["variance"], axis=0).to_numpy(float)
+    _house(ax, f"standard error of {coefficient}", "", grid="x")
+    at, ends = np.arange(len(parts)), np.cumsum(parts, axis=1)
+    for part, end, colour in zip(parts.T, ends.T, SERIES, strict=False):
+        ax.barh(at, part, left=end - part, height=0.6, color=colour)
+    _row_labels(ax, frame["layout"].tolist(), "")
+    _legend(ax, [_swatch(colour, name) for name, colour in zip(sources, SERIES, strict=False)])
+    return ax
+
+
+def _edges(values: Array) -> Array:
+    """Ends of the cells around values on a logarithmic axis."""
+    logs = np.log(values)
+    middle = (logs[1:] + logs[:-1]) / 2
+    first, last = (2 * logs[0] - middle[0], 2 * logs[-1] - middle[-1]) if len(middle) else (logs[0] - 1, logs[0] + 1)
+    return np.asarray(np.exp([first, *middle, last]))
+
+
+def _pale(colour: str) -> str:
+    """A colour mixed with as much white, so that a line on it can be seen."""
+    red, green, blue = to_rgb(colour)
+    return to_hex((0.5 + 0.5 * red, 0.5 + 0.5 * green, 0.5 + 0.5 * blue))
 
 
 # Designs

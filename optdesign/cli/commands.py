@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from optdesign.cli import INTERRUPTED, MESSAGE
+from optdesign.cli.compare import compare
 from optdesign.cli.power import power
 from optdesign.cli.sample_size import sample_size
 from optdesign.cli.show import show
@@ -83,6 +84,7 @@ def check(
 
 app.command()(power)
 app.command("sample-size")(sample_size)
+app.command()(compare)
 app.command()(simulate)
 
 

@@ -26,6 +26,7 @@ from optdesign.study.words import (
 
 if TYPE_CHECKING:
     from optdesign.designs import Design, DesignSpace, Group
+    from optdesign.optimize import OptimalDesign
     from optdesign.study.reading import Study
     from optdesign.study.result import StudyResult
     from optdesign.study.tables import Test
@@ -73,20 +74,36 @@ def describe(study: Study, space: DesignSpace) -> Iterator[str]:
 def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
     points = space.candidates.points
     for name in points:
-        level = f"per {study.unit}" if name in space.levels else f"per {study.observation}"
+        factor = space.levels.get(str(name))
+        level = f"per {study.word(factor) if factor else study.observation}"
         distinct = list(dict.fromkeys(points[name].tolist()))
         shown = ", ".join(value(v) for v in distinct) if len(distinct) <= 8 else f"{len(distinct)} values"
         between = "" if len(distinct) <= 8 else f" from {value(min(distinct))} to {value(max(distinct))}"
         yield f"Chosen {level} is {name}: {shown}{between}."
-    if study.factor is not None:
-        yield f"Chosen is the number of {plural(study.unit)}, {_range(space.count_bounds(study.factor))}."
-    per = f" per {study.unit}" if study.factor else ""
+    yield from _numbers(study, space)
+    per = f" per {study.holder}" if study.factor else ""
     yield f"Chosen is the number of {plural(study.observation)}{per}, {_range(space.replicate_bounds)}."
     if space.observed is not None:
         names = ", ".join(map(str, space.observed.points))
         yield f"Observed, not chosen, is {names}, with {len(space.observed.points)} different values in its law."
     for constraint in space.constraints:
         yield f"{constraint.words[0].upper()}{constraint.words[1:]}."
+
+
+def _numbers(study: Study, space: DesignSpace) -> Iterator[str]:
+    """Units of each factor, and cells where these are chosen too."""
+    above = [None, *(study.word(factor) for factor in study.factors)]
+    for factor, outer in zip(study.factors, above, strict=False):
+        per = f" per {outer}" if outer and not study.crossed else ""
+        yield f"Chosen is the number of {plural(study.word(factor))}{per}, {_range(space.count_bounds(factor))}."
+    if space.crossing == "biregular":
+        yield f"Chosen is which {study.holder}s are observed, as many in every row and column: {_cells(space)}."
+    elif study.crossed:
+        yield f"Every {study.unit} meets every {study.factors[1]}."
+
+
+def _cells(space: DesignSpace) -> str:
+    return "as many as are best" if space.cells is None else _range(space.cell_bounds)
 
 
 def _range(bounds: tuple[float, float]) -> str:
@@ -107,19 +124,19 @@ def summary(result: StudyResult) -> str:
     return sentence(
         [
             f"{plan(best.rounded.design, *names)}: {totals(best.rounded.design, *names)}, {amount}",
-            precision(result, coefficient_of_interest(result)),
+            precision(result, coefficient_of_interest(result.best, result.study)),
             power(result),
             f"This assumes {_belief(result)}",
-            at_most_better(best.rounded.efficiency_bound),
+            "" if study.crossed else at_most_better(best.rounded.efficiency_bound),
         ]
     )
 
 
-def coefficient_of_interest(result: StudyResult) -> str | None:
+def coefficient_of_interest(best: OptimalDesign, study: Study) -> str | None:
     """The coefficient that is tested, or the only one that the criterion is about."""
     from optdesign.criteria import COptimality
 
-    best, test = result.best, result.study.tables.test
+    test = study.tables.test
     if test is not None:
         name = test.coefficient
     elif isinstance(best.criterion, COptimality) and len(best.criterion.coefficients) == 1:
@@ -173,6 +190,8 @@ def plan(design: Design, unit: str, observation: str) -> str:
     if design.layout is None:
         where = "".join(_where(g, g.count) for g in design.groups)
         return f"Make {counted(design.observations, observation)}{where}"
+    if design.crossing is not None:
+        return _meeting(design, unit, observation)
     nouns = [unit, *[""] * (len(design.groups) - 1)]
     return f"Enrol {joined([_group(g, noun, observation) for g, noun in zip(design.groups, nouns, strict=True)])}"
 
@@ -181,7 +200,23 @@ def _group(group: Group, noun: str, observation: str) -> str:
     who = counted(group.count, noun) if noun else number(group.count)
     kind = f" ({values(group.at)})" if group.at else ""
     each = " each" if group.count != 1 else ""
-    return f"{who}{kind} with {counted(group.replicates, observation)}{each}{_where(group, 1.0)}"
+    inner = "".join(f"{counted(many, factor)} of " for factor, many in group.counts.items())
+    return f"{who}{kind} with {inner}{counted(group.replicates, observation)}{each}{_where(group, 1.0)}"
+
+
+def _meeting(design: Design, unit: str, observation: str) -> str:
+    """A crossed plan: who meets whom, and how often."""
+    (group,), (row, column) = design.groups, design.counts
+    rows, columns = design.counts[row], design.counts[column]
+    who = f"Enrol {counted(rows, unit)} and {counted(columns, column)}"
+    if design.cells == rows * columns:
+        met = f"{who}, every {unit} to meet every {column}"
+    else:
+        share = f"{counted(design.cells / rows, column)} for each {unit}"
+        met = f"{who}, {share} and {counted(design.cells / columns, unit)} for each {column}"
+    return f"{met}, with {counted(group.replicates, observation)} in each of {counted(group.count, 'cell')}" + _where(
+        group, group.count
+    )
 
 
 def _where(group: Group, units: float) -> str:
@@ -206,8 +241,9 @@ def _where(group: Group, units: float) -> str:
 
 def totals(design: Design, unit: str, observation: str) -> str:
     """``78 patients, 384 visits``."""
-    observations = counted(design.observations, observation)
-    return f"{counted(design.units, unit)}, {observations}" if design.layout else observations
+    nouns = [unit, *list(design.counts)[1:]]
+    units = [counted(many, noun) for many, noun in zip(design.counts.values(), nouns, strict=False)]
+    return ", ".join([*units, counted(design.observations, observation)])
 
 
 def precision(result: StudyResult, coefficient: str | None) -> str:
@@ -235,7 +271,7 @@ def regime(result: StudyResult) -> str:
     if "ratio" not in result.precision:
         return "The second term of the asymptotic covariance is infinite under this link: check the plan by simulation."
     ratios = result.precision["ratio"].astype(float)
-    name = coefficient_of_interest(result) or str(ratios.fillna(float("inf")).idxmax())
+    name = coefficient_of_interest(result.best, result.study) or str(ratios.fillna(float("inf")).idxmax())
     errors = result.precision.astype(float).to_dict(orient="index")[name]
     return asymptotics({str(column): error for column, error in errors.items()}, name)
 
@@ -257,12 +293,26 @@ def asymptotics(errors: Mapping[str, float], coefficient: str) -> str:
 
 def proof_of(result: StudyResult) -> str:
     """What is proved about the plan."""
-    return proof(result.best.certificate.efficiency_bound, result.best.rounded.efficiency_bound)
+    best = result.best
+    return proof(best.certificate.efficiency_bound, best.rounded.efficiency_bound, _scope(result))
+
+
+def _scope(result: StudyResult) -> str:
+    """Among which crossed designs the proof holds; empty for all designs."""
+    from optdesign.optimize.crossed_result import CrossedCertificate
+
+    certificate = result.best.certificate
+    return certificate.scope if isinstance(certificate, CrossedCertificate) else ""
 
 
 def equivalence(result: StudyResult) -> str:
     """Why it is proved: the equivalence theorem in words."""
     study = result.study
+    if study.crossed:
+        return (
+            "In the logarithms of the numbers of units, cells and replicates the loss is convex, and the set that the "
+            "money buys, too: the derivative in each number is what budget and bounds set as its price."
+        )
     further = f", or on one more {study.unit}," if study.factor else ""
     return (
         f"Money spent on any candidate point{further} gains no more than the same money spent on what the design "
