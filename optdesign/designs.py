@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.costs import Cost, evaluate, holds
-from optdesign.errors import SpecificationError, check_kind, is_number, listed, nearest
+from optdesign.errors import SpecificationError, check_kind, is_number, listed, nearest, values_at
 from optdesign.layouts import Crossed, Layout, Nested
 from optdesign.linalg import summed
 from optdesign.measures import CandidateRegion, Candidates, Measure, beside, grid_frame, names_of
@@ -674,7 +674,7 @@ class Total:
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values))[0])
             raise SpecificationError(
-                f"constraint: '{self.expression}' is {values[row]} at {dict(frame.iloc[row])}; a total needs finite "
+                f"constraint: '{self.expression}' is {values[row]} at {values_at(frame, row)}; a total needs finite "
                 "numbers."
             )
         return values

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from optdesign import formula as formulas
 from optdesign.designs import Region
-from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.errors import SpecificationError, listed, nearest, values_at
 from optdesign.families import Link
 from optdesign.layouts import Layout
 from optdesign.linalg import psd_root
@@ -184,7 +184,7 @@ def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise SpecificationError(
-            f"the response's mean overflows at {dict(frame.iloc[row])}: check the nominal values and the units of "
+            f"the response's mean overflows at {values_at(frame, row)}: check the nominal values and the units of "
             "the covariates."
         )
     return np.maximum(weight, LEAST)

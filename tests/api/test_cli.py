@@ -295,3 +295,16 @@ except SystemExit as end:
 def test_progress_is_for_people_watching(monkeypatch):
     with optdesign.cli.commands.progress() as stage:
         stage("this goes nowhere, because nobody is watching")
+
+
+def test_the_package_runs_as_the_command():
+    found = subprocess.run(
+        [sys.executable, "-m", "optdesign", "--help"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"},
+    )
+    assert found.returncode == 0
+    assert "simulate" in found.stdout
