@@ -20,6 +20,10 @@ class SpecificationError(OptDesignError, ValueError):
     """What was asked is not well formed: an unknown name, a wrong shape, a value out of range."""
 
 
+class UnknownParameterError(SpecificationError):
+    """A name that none of the parameters at hand has."""
+
+
 class InfeasibleBudgetError(OptDesignError):
     """The budget cannot buy the smallest admissible design.
 
@@ -85,7 +89,8 @@ def check_kind(what: str, value: object, *kinds: type, instead: str = "") -> Non
     """
     if not isinstance(value, kinds):
         needed = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-        raise SpecificationError(f"{what} must be {instead or needed}; got {value!r:.80}.")
+        call = f" Write {value.__name__}(…)." if isinstance(value, type) and issubclass(value, kinds) else ""
+        raise SpecificationError(f"{what} must be {instead or needed}; got {value!r:.80}.{call}")
 
 
 def values_at(frame: pd.DataFrame, row: int) -> dict[str, object]:

@@ -24,7 +24,13 @@ from optdesign.covariance.nested import information_of
 from optdesign.covariance.profiles import design_information, parameters_of, random_effects
 from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters
 from optdesign.designs import Design, DesignSpace
-from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number
+from optdesign.errors import (
+    ConvergenceError,
+    InfeasibleBudgetError,
+    SpecificationError,
+    UnknownParameterError,
+    is_number,
+)
 from optdesign.linalg import SINGULAR, identified
 from optdesign.measures import Candidates
 from optdesign.models import MixedModel, NominalValues
@@ -450,11 +456,11 @@ def make_problem(
     further = [(f"at most {limit[1]:,g} of {name} (limits)", *limit) for name, limit in (limits or {}).items()]
     budgets = ((BUDGET, cost, budget), *further)
     nominals = tuple(each.referring_to(space.reference) for each in criterion.scenarios or (nominal,))
-    parameters = parameters_needed(model, nominals[0], criterion)
+    bound = bound_criterion(model, nominals, criterion)
+    parameters = parameters_of_criterion(model, nominals[0], bound)
     _check_components(space, parameters)
     choice = choice_of(space, _cells(model, budgets), parameters)
     in_money = _in_money(space, choice, budgets, already is not None)
-    bound = bound_criterion(model, nominals, criterion)
     whole = np.eye(len(bound.names))
     nodes, informations = _settled_nodes(model, nominals, choice, order, whole)
     if already is not None:
@@ -484,11 +490,9 @@ def _in_money(
     return _constraints(choice, rows, run), _beside_run(choice, price, run), money, _scale(choice, rows, run)
 
 
-def parameters_needed(model: MixedModel, nominal: NominalValues, criterion: Criterion) -> str:
-    """``"all"`` where the criterion names variance components or the dispersion, else ``"fixed"``."""
-    fixed, aliases, _ = parameters_of(model, nominal, "fixed")
-    named = [name for name in criterion.coefficients if aliases.get(name, name) not in fixed]
-    return "all" if named and set(named) <= set(parameters_of(model, nominal, "all")[0]) else "fixed"
+def parameters_of_criterion(model: MixedModel, nominal: NominalValues, bound: BoundCriterion) -> str:
+    """``"all"`` where the criterion is of variance components or the dispersion, else ``"fixed"``."""
+    return "fixed" if bound.names == parameters_of(model, nominal, "fixed")[0] else "all"
 
 
 def _priced(space: DesignSpace, choice: Choice, cost: Cost, budget: float) -> tuple[float, Array]:
@@ -523,9 +527,14 @@ def _basis(rows: EncodedRows) -> Array:
 
 
 def bound_criterion(model: MixedModel, nominals: Sequence[NominalValues], criterion: Criterion) -> BoundCriterion:
-    """The criterion for a model at the nominal values of each scenario, all with reference data."""
-    needed = parameters_needed(model, nominals[0], criterion)
-    return criterion.bind([_parameters(model, nominal, needed) for nominal in nominals])
+    """The criterion for a model at the nominal values of each scenario, all with reference data.
+
+    Of the fixed effects, and of the variance components and the dispersion only where it refers to one of them.
+    """
+    try:
+        return criterion.bind([_parameters(model, nominal, "fixed") for nominal in nominals])
+    except UnknownParameterError:
+        return criterion.bind([_parameters(model, nominal, "all") for nominal in nominals])
 
 
 def _parameters(model: MixedModel, nominal: NominalValues, needed: str) -> Parameters:
