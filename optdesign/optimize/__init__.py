@@ -24,6 +24,7 @@ from optdesign.errors import (
     ConvergenceError,
     InfeasibleBudgetError,
     SpecificationError,
+    check_kind,
     listed,
     nearest,
 )
@@ -35,7 +36,7 @@ from optdesign.optimize import distinct, interior, region
 from optdesign.optimize.certificate import Certificate, certify
 from optdesign.optimize.choices import NestedChoice, one_factor
 from optdesign.optimize.crossed import optimize_crossed
-from optdesign.optimize.problem import Problem, make_problem
+from optdesign.optimize.problem import Problem, check_question, make_problem
 from optdesign.optimize.result import Alternative, ExactDesign, OptimalDesign, Status
 from optdesign.optimize.rounding import Rounding, alternatives
 from optdesign.optimize.scenarios import with_references
@@ -138,14 +139,14 @@ def optimize(
     >>> round(best.design.groups[0].replicates, 3), best.certificate.efficiency_bound >= 0.999999
     (14.142, True)
     """
+    check_question(model, nominal, space, criterion, cost, limits)
     _check_covariates(model, space)
     if isinstance(space.layout, Crossed):
         _check_crossed_extras(already, method)
         return optimize_crossed(model, nominal, space, criterion, cost, budget, order, progress, limits)
     check_order(model, order)
     _check_scope(model, space, order)
-    if already is not None and not isinstance(already, Design):
-        already = Design.from_frame(already, space.layout, model.covariates)
+    already = None if already is None else _has_run(already, model, space)
     wanted: dict[str, Any] = {
         "criterion": criterion,
         "cost": cost,
@@ -192,6 +193,20 @@ def _check_crossed_extras(already: object, method: str) -> None:
         )
 
 
+def _has_run(already: Design | pd.DataFrame, model: MixedModel, space: DesignSpace) -> Design:
+    """What has been run, as a design of the same layout."""
+    import pandas as pd
+
+    check_kind("already", already, Design, pd.DataFrame)
+    run = already if isinstance(already, Design) else Design.from_frame(already, space.layout, model.covariates)
+    if run.layout != space.layout:
+        raise SpecificationError(
+            f"already= has the layout {run.layout!r}, and the space {space.layout!r}: what is added must have the "
+            "layout of what has been run."
+        )
+    return run
+
+
 def _require_converged(best: OptimalDesign) -> None:
     bound = best.certificate.efficiency_bound
     if bound < ACCEPTABLE and best.status is not Status.STOPPED:
@@ -223,6 +238,8 @@ def efficiency(
     best : OptimalDesign
         The result of `optimize`; its order is used unless `order` is given.
     """
+    check_kind("best", best, OptimalDesign)
+    check_question(model, nominal, best.space, criterion, best.cost)
     problem = replace(best.problem, model=model, order=order or best.order)
     nominal = nominal.referring_to(best.space.reference)
     return efficiency_at(problem, best.design, nominal, design, criterion)

@@ -22,13 +22,14 @@ from optdesign.covariance.encoded import EncodedRows, encode, fixed_columns
 from optdesign.covariance.information import Augmented, Information, Point, Subset
 from optdesign.covariance.nested import information_of
 from optdesign.covariance.profiles import design_information, parameters_of, random_effects
-from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters
+from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters, check_criterion
 from optdesign.designs import Design, DesignSpace
 from optdesign.errors import (
     ConvergenceError,
     InfeasibleBudgetError,
     SpecificationError,
     UnknownParameterError,
+    check_kind,
     is_number,
 )
 from optdesign.linalg import SINGULAR, identified
@@ -439,6 +440,30 @@ def _possible(problem: Problem, names: Sequence[str]) -> bool:
         wanted[: problem.n_units] = 0.0
     answer = replace(problem, constraints=kept)._linear_program(wanted)
     return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= EMPTY))
+
+
+def check_question(
+    model: MixedModel,
+    nominal: NominalValues,
+    space: DesignSpace,
+    criterion: Criterion,
+    cost: Cost,
+    limits: Mapping[str, tuple[Cost, float]] | None = None,
+) -> None:
+    """Kinds of the parts of a question, before anything is made of them."""
+    check_kind("model", model, MixedModel)
+    check_kind("nominal", nominal, NominalValues)
+    check_kind("space", space, DesignSpace)
+    check_criterion(criterion)
+    check_kind("cost", cost, Cost, instead="a Cost, such as Cost(units={'clinic': 50}, observation=1)")
+    wanted = "a table of name to (Cost, amount), such as {'hours': (Cost(observation=0.5), 300)}"
+    check_kind("limits", limits, Mapping, type(None), instead=wanted)
+    for name, limit in (limits or {}).items():
+        pair = limit if isinstance(limit, tuple | list) and len(limit) == 2 else (None, None)
+        if not (isinstance(pair[0], Cost) and is_number(pair[1]) and pair[1] > 0):
+            raise SpecificationError(
+                f"limits['{name}'] must be a pair of a Cost and an amount, a positive finite number; got {limit!r:.80}."
+            )
 
 
 def make_problem(
