@@ -33,6 +33,12 @@ Array = npt.NDArray[np.float64]
 Names = tuple[str, ...]
 T = TypeVar("T")
 
+#: The usual reason why a coefficient cannot be estimated, and its remedy.
+NO_VARIATION = (
+    "the candidate points do not vary in the direction it needs. Add candidates at which its column differs from the "
+    "other columns, or leave the term out of the model."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
@@ -164,8 +170,10 @@ class BoundCriterion:
         losses = np.array([p.goal.smooth(C, W, smoothing) for p, C, W in zip(self.parts, blocks, weights, strict=True)])
         return CriterionPoint(self, smoothing, pulled, tuple(blocks), weights, losses)
 
-    def require_estimable(self, informations: Array, where: str) -> None:
-        """`NotEstimableError` that names the coefficients which no design in reach can estimate."""
+    def require_estimable(
+        self, informations: Array, where: str, why: Callable[[Names], str] = lambda _: NO_VARIATION
+    ) -> None:
+        """`NotEstimableError` that names the coefficients which no design in reach can estimate, and says why."""
         if np.isfinite(self.loss(informations)):
             return
         used = np.flatnonzero(np.max([np.abs(part.combinations).max(axis=1) for part in self.parts], axis=0) > 0)
@@ -173,12 +181,8 @@ class BoundCriterion:
         missing = tuple(
             self.names[i] for i, part in zip(used, single, strict=True) if not part.blocks(informations, False)[1].all()
         )
-        raise NotEstimableError(
-            f"{listed(missing or [self.names[i] for i in used])} cannot be estimated from any {where}: the candidate "
-            "points do not vary in the direction it needs. Add candidates at which its column differs from the "
-            "other columns, or leave the term out of the model.",
-            missing,
-        )
+        named = missing or tuple(self.names[i] for i in used)
+        raise NotEstimableError(f"{listed(named)} cannot be estimated from any {where}: {why(named)}", missing)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ from optdesign.optimize import distinct, interior, region
 from optdesign.optimize.certificate import Certificate, certify
 from optdesign.optimize.choices import NestedChoice, one_factor
 from optdesign.optimize.crossed import optimize_crossed
-from optdesign.optimize.problem import Problem, check_question, make_problem
+from optdesign.optimize.problem import Problem, centring, check_question, largest_weight, make_problem
 from optdesign.optimize.result import Alternative, ExactDesign, OptimalDesign, Status
 from optdesign.optimize.rounding import Rounding, alternatives
 from optdesign.optimize.scenarios import with_references
@@ -58,6 +58,9 @@ Algorithm = Callable[[Problem, Progress | None], Solved]
 NEGLIGIBLE = (1e-7, 1e-9, 0.0)
 #: Efficiency bound from which a continuous design counts as optimal, and below which the search has failed.
 OPTIMAL, ACCEPTABLE = 1.0 - 1e-6, 0.999
+
+#: Fisher weight of an observation below which a search that failed is put down to it.
+FAINT = 1e-15
 
 
 def optimize(
@@ -212,10 +215,21 @@ def _require_converged(best: OptimalDesign) -> None:
     if bound < ACCEPTABLE and best.status is not Status.STOPPED:
         raise ConvergenceError(
             f"the search stopped at an efficiency bound of {bound:.4f}. The best design found and its bound are in "
-            "this error's `best` and `bound`. Fewer candidates or rescaled covariates may help.",
+            f"this error's `best` and `bound`. {_remedy(best)}",
             best,
             bound,
         )
+
+
+def _remedy(best: OptimalDesign) -> str:
+    """What may help a search that stopped early."""
+    weight = largest_weight(best.model, best.nominal, best.space)
+    if weight < FAINT:
+        return (
+            f"At the nominal values an observation tells next to nothing: its Fisher weight is {weight:.1e} at most, "
+            "too little for floating point. Check the nominal values and the units of the covariates."
+        )
+    return f"{centring(best.model, best.space)}, or try fewer candidates."
 
 
 def efficiency(
@@ -346,8 +360,8 @@ def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -
         return algorithm(problem, progress)
     except np.linalg.LinAlgError as error:
         raise ConvergenceError(
-            f"the information matrix is too close to singular for the search ({error}). Centre and scale the "
-            "covariates, or leave out terms that nearly repeat each other."
+            f"the information matrix is too close to singular for the search ({error}). "
+            f"{centring(problem.model, problem.space)}, or leave out terms that nearly repeat each other."
         ) from None
 
 

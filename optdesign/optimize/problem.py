@@ -22,7 +22,15 @@ from optdesign.covariance.encoded import EncodedRows, encode, fixed_columns
 from optdesign.covariance.information import Augmented, Information, Point, Subset
 from optdesign.covariance.nested import information_of
 from optdesign.covariance.profiles import design_information, parameters_of, random_effects
-from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters, check_criterion
+from optdesign.criteria import (
+    NO_VARIATION,
+    BoundCriterion,
+    Criterion,
+    CriterionPoint,
+    Multipliers,
+    Parameters,
+    check_criterion,
+)
 from optdesign.designs import Design, DesignSpace
 from optdesign.errors import (
     ConvergenceError,
@@ -494,13 +502,54 @@ def make_problem(
     if basis.shape[1] < len(whole):  # a sample of the candidates may miss what only a few of them identify
         informations = informations + _even(choice.information(model, each, order, nodes, whole) for each in nominals)
         basis = identified(informations.sum(axis=0))
-    bound.require_estimable(informations, "admissible design")
+    bound.require_estimable(informations, "admissible design", partial(_why_not, model, nominals[0], space))
     if one_factor(model, space.layout) and parameters == "fixed" and basis.shape[1] == len(whole):
         basis = _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
     run = None if already is None else information_at(model, nominals, already, order, nodes, basis, parameters)
     return Problem(
         model, nominals, space, choice, order, nodes, bound, basis, *in_money, cost, budgets, parameters, already, run
     )
+
+
+def _why_not(model: MixedModel, nominal: NominalValues, space: DesignSpace, missing: Sequence[str]) -> str:
+    """Why no candidates identify some parameters: the schedules, the floating point, or the points themselves."""
+    encoding, X = fixed_columns(model, nominal, space.region.frame)
+    if not set(missing) <= set(encoding.fixed_names):
+        longest = space.candidates.points.groupby(space.candidates.by).size().max()
+        most = float(longest * space.times_each_row)
+        return (
+            f"units of at most {most:g} observation{'s' * (most > 1)}, all that the schedules have, cannot tell the "
+            "variance components apart. Offer schedules with more observations in a unit."
+        )
+    if (spread := _spread(X)) and spread**2 < SINGULAR:
+        return (
+            "columns of the model vary, but are so nearly combinations of each other that they cannot be told apart in "
+            f"floating point. {centring(model, space)}, or leave out terms that nearly repeat each other."
+        )
+    return NO_VARIATION
+
+
+def _spread(X: Array) -> float:
+    """Smallest singular value of the columns, at unit lengths, relative to the largest; 0 where it is rounding."""
+    lengths = np.linalg.norm(X, axis=0)
+    values = np.linalg.svd(X / np.where(lengths > 0, lengths, 1.0), compute_uv=False)
+    rounding = np.finfo(float).eps * max(X.shape)
+    return float(values[-1] / values[0]) if len(X) >= X.shape[1] and values[-1] > rounding * values[0] else 0.0
+
+
+def centring(model: MixedModel, space: DesignSpace) -> str:
+    """Advice to centre the covariates whose values are far from zero for how much they vary, where there are any."""
+    numeric = space.region.frame[sorted(model.covariates)].select_dtypes("number")
+    ends = {name: (column.min(), column.max()) for name, column in numeric.items()}
+    far = [f"'{name}' (from {a:g} to {b:g})" for name, (a, b) in ends.items() if min(abs(a), abs(b)) > b - a > 0]
+    return f"Centre and rescale {' and '.join(far) or 'the covariates'}"
+
+
+def largest_weight(model: MixedModel, nominal: NominalValues, space: DesignSpace) -> float:
+    """The largest Fisher weight of an observation at the candidates, random effects left out."""
+    frame = space.region.frame
+    encoding, X = fixed_columns(model, nominal, frame)
+    return float(model.weight(X @ nominal.beta_vector(encoding), frame).max() / nominal.dispersion)
 
 
 def _in_money(

@@ -1,10 +1,13 @@
 """Parts of an optimisation of the wrong kind: a message that names the part, never a traceback from within."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import optdesign as od
+from optdesign.optimize import region
 
 MODEL = od.MixedModel("y ~ treat + (1 | clinic)")
 GUESS = od.NominalValues([0.0, 0.3], {"clinic": 0.1}, 0.9)
@@ -207,3 +210,58 @@ def test_a_maximin_value_is_called_what_it_is():
     worst = od.robustness(best, scenarios).worst
     assert best.value == pytest.approx(1 / worst, rel=1e-4)
     assert "for the inverse of the smallest efficiency of 2 scenarios, by the variance of x" in repr(best)
+
+
+def test_units_of_one_observation_tell_no_components_apart():
+    single = od.DesignSpace(od.Nested("c"), od.Candidates.profiles(SCHEDULES.query("n == 1"), by="n"))
+    words = r"'var\(Intercept \| c\)' cannot be .* units of at most 1 observation, .* variance components apart"
+    with pytest.raises(od.NotEstimableError, match=words):
+        of_components(od.COptimality({"var(Intercept | c)": 1}), single)
+
+
+@pytest.mark.parametrize("start", [1e4, 1e5])
+def test_columns_that_floating_point_cannot_tell_apart(start):
+    points = od.Candidates.grid(x=np.linspace(start, start + 1, 11))
+    words = rf"columns of the model vary, .* Centre and rescale 'x' \(from {start:g} to {start + 1:g}\)"
+    with pytest.raises(od.NotEstimableError, match=words.replace("+", r"\+")):
+        curve(points)
+
+
+def curve(points):
+    guess = od.NominalValues([0, 1, 1])
+    return od.optimize(
+        od.MixedModel("y ~ x + I(x**2)"), guess, od.DesignSpace(None, points), od.DOptimality(), od.Cost({}, 1), 99
+    )
+
+
+def test_a_search_that_floating_point_ends_names_the_covariate(monkeypatch):
+    def singular(*_):
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr(region, "optimum", singular)
+    with pytest.raises(od.ConvergenceError, match=r"Centre and rescale 'x' \(from 100 to 101\), or leave out terms"):
+        curve(od.Candidates.grid(x=np.linspace(100, 101, 21)))
+
+
+def test_columns_that_repeat_each_other_do_not_vary():
+    with pytest.raises(od.NotEstimableError, match="the candidate points do not vary"):
+        curve(od.Candidates.grid(x=[1000, 1001]))
+
+
+def test_an_observation_that_tells_nothing(monkeypatch):
+    monkeypatch.setattr(sys.modules["optdesign.optimize"], "ACCEPTABLE", 2.0)  # however far the search gets
+    with pytest.raises(od.ConvergenceError, match=r"tells next to nothing: its Fisher weight is 8\.8e-27 at most"):
+        od.optimize(
+            od.MixedModel("y ~ treat + (1 | clinic)", "bernoulli"),
+            od.NominalValues([-60, 0.0], {"clinic": 0.1}),
+            space(replicates=(2, 30)),
+            EFFECT,
+            COST,
+            500,
+        )
+
+
+def test_random_effects_whose_means_overflow():
+    counts, guess = od.MixedModel("y ~ treat + (1 | clinic)", "poisson"), od.NominalValues([0, 0.3], {"clinic": 400})
+    with pytest.raises(od.SpecificationError, match=r"mean overflows at .*variances of random effects among them"):
+        ask(model=counts, nominal=guess, budget=500)
