@@ -206,7 +206,7 @@ def _check_names(question: Question) -> None:
 
 
 def cheapest_price(question: Question) -> float:
-    """Price of the cheapest design within the bounds, fixed cost included; checks all that can be without a search."""
+    """Least price within the bounds, fixed cost included, of units whole or not; checks what can be without a search."""
     with explained(question):
         problem = make_problem(**question.parts)
         problem.require_affordable()
