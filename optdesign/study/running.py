@@ -206,7 +206,7 @@ def _check_names(question: Question) -> None:
 
 
 def cheapest_price(question: Question) -> float:
-    """Least price within the bounds, fixed cost included, of units whole or not; checks what can be without a search."""
+    """Least price within the bounds, fixed cost included, of units whole or not; checks all that needs no search."""
     with explained(question):
         problem = make_problem(**question.parts)
         problem.require_affordable()
