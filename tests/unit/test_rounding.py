@@ -62,7 +62,7 @@ def test_a_share_that_the_budget_cannot_meet_in_whole_numbers_is_priced():
 
 def test_a_share_that_no_whole_number_of_units_has_is_not_blamed_on_the_budget():
     best = arms(50_000, counts={"cl": 25}, constraints=[od.Share("arm == 0", at_least=0.5, at_most=0.5)])
-    with pytest.raises(od.InfeasibleBudgetError, match="shares that are asked for"):
+    with pytest.raises(od.InfeasibleBudgetError, match="In its way: exactly 25 levels"):
         _ = best.rounded
 
 
