@@ -28,6 +28,7 @@ from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import OptimalDesign, optimize
 from optdesign.optimize.choices import choice_of
 from optdesign.optimize.crossed_problem import price_tables
+from optdesign.optimize.problem import check_question
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +99,7 @@ def cheapest(
     >>> round(best.budget, 2), round(best.value, 6)
     (1645.69, 0.01)
     """
+    check_question(model, nominal, space, criterion, cost, limits)
     goal = _goal(model, criterion, value, test, power, already)
     ask = cache(partial(optimize, model, nominal, space, criterion, cost, order=order, limits=limits, already=already))
     search = _Search(ask, goal, cost.fixed, _first_money(space, cost))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from optdesign import formula as formulas
 from optdesign.costs import Cost
 from optdesign.criteria import Bayesian, Compound, Criterion, Elementary, Maximin
 from optdesign.designs import Design, DesignSpace
-from optdesign.errors import AsymptoticRegimeWarning, SpecificationError, is_number, listed, nearest
+from optdesign.errors import AsymptoticRegimeWarning, SpecificationError, check_kind, is_number, listed, nearest
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import ExactDesign, OptimalDesign, efficiency, optimize
 
@@ -89,6 +89,8 @@ def frontier(best: OptimalDesign, budgets: Sequence[float]) -> Frontier:
     >>> frontier(best, [5_000, 10_000, 20_000]).to_frame()["value"].round(6).tolist()
     [0.003291, 0.001646, 0.000823]
     """
+    check_kind("best", best, OptimalDesign)
+    check_kind("budgets", budgets, Iterable, instead="a list of amounts, such as [5_000, 10_000]")
     designs = tuple(_quietly(partial(best.again, budget=budget)) for budget in budgets)
     if not designs:
         raise SpecificationError("frontier needs at least one budget; got none.")
@@ -294,6 +296,8 @@ def robustness(
     >>> robustness(best, {"clinic": [0.25, 1.0, 4.0]}).to_frame()["efficiency"].round(3).tolist()
     [0.897, 1.0, 0.949]
     """
+    check_kind("best", best, OptimalDesign)
+    check_kind("plan", plan, Design, ExactDesign, type(None))
     cases = list(_profiles(best, scenarios) if isinstance(scenarios, Mapping) else _listed(scenarios))
     if not cases:
         raise SpecificationError("robustness needs at least one scenario; got none.")
@@ -311,13 +315,18 @@ Case = tuple[dict[str, object], NominalValues]
 
 
 def _listed(scenarios: Sequence[NominalValues | tuple[float, NominalValues]]) -> Iterator[Case]:
+    check_kind("scenarios", scenarios, Iterable, instead="a list of NominalValues, or a table of parameter to values")
     for number, each in enumerate(scenarios, start=1):
-        nominal = each if isinstance(each, NominalValues) else each[1]
+        nominal = each[1] if isinstance(each, tuple) and len(each) == 2 else each
+        check_kind(
+            f"scenario {number}", nominal, NominalValues, instead="NominalValues, or a pair of a weight and them"
+        )
         yield {"scenario": number}, nominal
 
 
 def _profiles(best: OptimalDesign, profiles: Mapping[str, Sequence[float]]) -> Iterator[Case]:
     for name, values in profiles.items():
+        check_kind(f"scenarios['{name}']", values, Iterable, instead="a list of nominal values, such as [0.5, 2.0]")
         for value in values:
             if not is_number(value):
                 raise SpecificationError(f"robustness: a nominal value of '{name}' must be a number; got {value!r}.")

@@ -128,5 +128,6 @@ def _explain(study: Study) -> None:
     console.print(Text(study.title, style="bold"))
     for sentence in describe(study, question.space):
         console.print(Text(sentence))
-    console.print(Text(f"The cheapest design within the bounds costs {money(price, study.currency)}."))
+    if price > 0:  # without a bound from below, plans may be as small as one likes
+        console.print(Text(f"No design within the bounds costs less than {money(price, study.currency)}."))
     console.print(Text(f"The study file is in order: 'optdesign run {study.path}' finds the plan.", style="green"))

@@ -25,7 +25,7 @@ from optdesign.optimize.crossed_integers import whole_designs
 from optdesign.optimize.crossed_problem import CrossedProblem, Parts, Shares, values_of
 from optdesign.optimize.crossed_result import CrossedCertificate, CrossedExactDesign, whole_shares
 from optdesign.optimize.crossed_shares import SharesOptimum, best_shares
-from optdesign.optimize.problem import bound_criterion
+from optdesign.optimize.problem import bound_criterion, parameters_of_criterion
 from optdesign.optimize.result import OptimalDesign, Status
 
 Array = npt.NDArray[np.float64]
@@ -181,6 +181,11 @@ def crossed_problem(
     budgets = tuple(_less_fixed(name, *given) for name, given in {"": (cost, budget), **(limits or {})}.items())
     nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
     bound = bound_criterion(model, nominals, criterion)
+    if parameters_of_criterion(model, nominals[0], bound) == "all":
+        raise SpecificationError(
+            f"the {criterion.label} is about variance components, and crossed designs are optimised for fixed effects "
+            "only. At a given design covariance(…, parameters='all') says how well components are estimated."
+        )
     problem = CrossedProblem(model, nominals, space, layout, values_of(space, layout), bound, budgets, order)
     for _, each, _ in budgets:  # prices must be constant within units
         problem.design(problem.values.even(), problem.references[0]).spend(each)

@@ -26,7 +26,7 @@ from optdesign.errors import InfeasibleBudgetError
 from optdesign.linalg import whitening
 from optdesign.measures import Measure
 from optdesign.optimize.integers import IntegerProgram, approximate, cheapest, listing, solve
-from optdesign.optimize.problem import Problem
+from optdesign.optimize.problem import BUDGET, Problem
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -47,6 +47,8 @@ UNSEEN = 1e-6
 SCHEDULES = 1500
 #: Shares of the money that alternative plans may spend.
 SHARES = (1.0, 0.98, 0.95, 0.9)
+#: How often the budget plans may cost that are looked for where it buys none.
+MOST_TIMES = 8.0
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def _nothing_found(pool: Pool) -> InfeasibleBudgetError:
     """Why there is no plan: the budget, if a larger one would do, and otherwise the other constraints."""
     free = replace(pool, use=pool.use[1:], room=pool.room[1:])
     money = pool.problem.money
-    needed = cheapest(free.program, pool.use[0], 8.0 * money)
+    needed = cheapest(free.program, pool.use[0], MOST_TIMES * money)
     if np.isfinite(needed):
         return InfeasibleBudgetError(
             f"the budget leaves {money:,.2f}, which buys no design in whole units and observations that keeps the "
@@ -203,11 +205,25 @@ def _nothing_found(pool: Pool) -> InfeasibleBudgetError:
             needed,
         )
     return InfeasibleBudgetError(
-        "no design in whole units and observations was found that keeps the bounds on counts and replicates and the "
-        "shares that are asked for, and estimates what the criterion needs, at up to eight times the budget: a share "
-        "met exactly may need more units than the bounds allow, or no whole number of them. Widen the shares or the "
-        "bounds.",
+        "no design in whole units and observations was found that keeps every bound and estimates what the criterion "
+        f"needs. In its way: {'; '.join(_in_the_way(pool))}. Widen one of them."
     )
+
+
+def _in_the_way(pool: Pool) -> list[str]:
+    """The bounds any one of which could be left out for a plan to be found; all of them where there is none such."""
+    c, money = pool.problem.constraints, pool.problem.money
+    labels, equal = np.array(c.labels), np.array(c.equal_labels)
+    names = [name for name in dict.fromkeys([*c.labels, *c.equal_labels]) if name != BUDGET]
+
+    def suffices(name: str) -> bool:
+        kept, exact = (labels != name) & (labels != BUDGET), equal != name
+        freed = replace(
+            pool, use=pool.use[kept], room=pool.room[kept], exact=pool.exact[exact], level=pool.level[exact]
+        )
+        return bool(np.isfinite(cheapest(freed.program, pool.use[0], MOST_TIMES * money)))
+
+    return list(filter(suffices, names)) or [f"the {money:,.2f} that the budget leaves", *names]
 
 
 def every_schedule(problem: Problem) -> list[Schedule] | None:

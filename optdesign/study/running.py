@@ -209,7 +209,7 @@ def _check_names(question: Question) -> None:
 
 
 def cheapest_price(question: Question) -> float:
-    """Price of the cheapest design within the bounds, fixed cost included; checks all that can be without a search."""
+    """Least price within the bounds, fixed cost included, of units whole or not; checks all that needs no search."""
     with explained(question):
         make: Callable[..., Problem | CrossedProblem] = crossed_problem if question.study.crossed else make_problem
         problem = make(**question.parts)

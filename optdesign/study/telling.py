@@ -139,8 +139,10 @@ def coefficient_of_interest(best: OptimalDesign, study: Study) -> str | None:
     test = study.tables.test
     if test is not None:
         name = test.coefficient
-    elif isinstance(best.criterion, COptimality) and len(best.criterion.coefficients) == 1:
-        (name,) = best.criterion.coefficients
+    elif isinstance(best.criterion, COptimality) and isinstance(best.criterion.combination, Mapping):
+        name, *others = best.criterion.combination
+        if others:
+            return None
     else:
         return None
     return best.covariance.names[best.covariance.position(name)]
