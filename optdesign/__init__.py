@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from optdesign.errors import OptDesignError as OptDesignError
     from optdesign.errors import SpecificationError as SpecificationError
     from optdesign.fit import Fit as Fit
+    from optdesign.fit import Intervals as Intervals
     from optdesign.fit import fit as fit
     from optdesign.inference import SampleSize as SampleSize
     from optdesign.inference import WaldTest as WaldTest
@@ -109,7 +110,7 @@ _HOMES = {
         "OptDesignError",
         "SpecificationError",
     ),
-    "fit": ("Fit", "fit"),
+    "fit": ("Fit", "Intervals", "fit"),
     "inference": ("SampleSize", "WaldTest", "interval_width", "power", "sample_size"),
     "layouts": ("Crossed", "Nested"),
     "measures": ("Candidates", "Measure"),
