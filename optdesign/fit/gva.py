@@ -14,6 +14,7 @@ may be singular, so that variances of zero and correlations of one are not on th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,6 +40,8 @@ NODES = 41
 SETTLED, INNER_SETTLED = 1e-7, 1e-9
 #: Newton steps, and halvings of one, before they are given up.
 MOST_STEPS, MOST_HALVINGS = 200, 40
+#: Longest step in the parameters: about the mean change of the linear predictors.
+LONGEST = 1.0
 #: Relative error of a sum over the rows.
 ROUNDING = 1e-12
 #: Part of a column, relative to it, that the columns before it may leave unexplained.
@@ -116,7 +119,7 @@ class Bound:
     @cached_property
     def start(self) -> Index:
         """First row of each unit."""
-        return np.unique(self.unit, return_index=True)[1]
+        return np.asarray(np.unique(self.unit, return_index=True)[1])
 
     @cached_property
     def pairs(self) -> tuple[Index, Index]:
@@ -130,7 +133,7 @@ class Bound:
 
     def totals(self, values: Array) -> Array:
         """Sums over the rows of each unit."""
-        return np.add.reduceat(values, self.start, axis=0)
+        return np.asarray(np.add.reduceat(values, self.start, axis=0))
 
     def split(self, theta: Array) -> tuple[Array, Array]:
         """β, and T as a matrix."""
@@ -163,12 +166,10 @@ class Bound:
 
     def maximised(self, theta: Array, psi: Array) -> BoundAt | None:
         """The bound at θ and at the best ψ, from Newton steps halved where they do not climb; None where they fail."""
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"), suppress(np.linalg.LinAlgError):
             here = self.at(theta, psi)
             for _ in range(MOST_STEPS):
                 step, gain = here.newton()
-                if not np.isfinite(gain).all():
-                    return None
                 here = here.climbed(theta, step, gain)
                 if gain.max() < INNER_SETTLED:
                     return here
@@ -206,7 +207,7 @@ class BoundAt:
     @property
     def diagonal(self) -> Array:
         """Diagonals of L, shape (m, r)."""
-        return self.psi[:, self.bound.diagonal]
+        return np.asarray(self.psi[:, self.bound.diagonal])
 
     @cached_property
     def by_unit(self) -> Array:
@@ -269,18 +270,19 @@ class BoundAt:
 
     def newton(self) -> tuple[Array, Array]:
         """Newton's step in ψ, and the slope along it: twice the gain of a quadratic, shapes (m, q) and (m,)."""
-        step = np.linalg.solve(-self.inner_hessian, self.inner_gradient[:, :, None])[:, :, 0]
+        step = np.linalg.solve(-self.inner_hessian, self.inner_gradient[:, :, None])[:, :, 0].astype(float)
         return step, np.einsum("iq,iq->i", step, self.inner_gradient)
 
     def climbed(self, theta: Array, step: Array, gain: Array) -> BoundAt:
         """The bound after a step in ψ, halved in each unit until it climbs by a tenth of the slope, up to rounding."""
         size, slack = np.ones(len(step)), ROUNDING * (1.0 + np.abs(self.by_unit))
-        while True:
+        for _ in range(MOST_HALVINGS):
             there = self.bound.at(theta, self.psi + size[:, None] * step)
             short = ~(there.by_unit >= self.by_unit + 0.1 * size * gain - slack)
-            if not short.any() or size.min() < 0.5**MOST_HALVINGS:
+            if not short.any():
                 return there
             size = np.where(short, 0.5 * size, size)
+        raise np.linalg.LinAlgError("no step climbs")
 
     @cached_property
     def gradient(self) -> Array:
@@ -320,7 +322,7 @@ def highest(bound: Bound, theta: Array) -> tuple[Array, BoundAt | None]:
     The profile is concave in β alone. Where it is not concave in T too, directions of positive curvature are climbed
     with the sign turned; every step is halved until it climbs.
     """
-    here, step = bound.maximised(theta, bound.start_units), 0.0 * theta
+    here = bound.maximised(theta, bound.start_units)
     for _ in range(MOST_STEPS):
         if here is None:
             break
@@ -328,7 +330,8 @@ def highest(bound: Bound, theta: Array) -> tuple[Array, BoundAt | None]:
         along = vectors.T @ here.gradient
         size = np.maximum(np.abs(values), SINGULAR * np.abs(values).max())
         step, gain = vectors @ (along / size), float((along**2 / size).sum())
-        theta, here = _higher(bound, theta, here, step, gain)
+        shorter = min(1.0, LONGEST / float(np.linalg.norm(step)))
+        theta, here = _higher(bound, theta, here, shorter * step, shorter * gain)
         if gain < SETTLED and here is not None:
             return theta, here
     return theta, None
@@ -389,7 +392,7 @@ def _bound_of(model: MixedModel, rows: FitRows, response: Array, X: Array, Z: Ar
     order = np.argsort(unit, kind="stable")
     offset = np.zeros(len(response)) if rows.offset is None else rows.offset
     cumulants = CUMULANTS[model.distribution.name, model.link_function.name]
-    return Bound(cumulants, *(values[order] for values in (response, rows.trials, offset, X, Z, unit)))
+    return Bound(cumulants, response[order], rows.trials[order], offset[order], X[order], Z[order], unit[order])
 
 
 def _start(bound: Bound) -> Array:
