@@ -119,7 +119,7 @@ class Bound:
     @cached_property
     def start(self) -> Index:
         """First row of each unit."""
-        return np.asarray(np.unique(self.unit, return_index=True)[1])
+        return np.asarray(np.unique(self.unit, return_index=True)[1], dtype=np.intp)
 
     @cached_property
     def pairs(self) -> tuple[Index, Index]:
@@ -129,7 +129,7 @@ class Bound:
     @cached_property
     def diagonal(self) -> Index:
         """Positions of the diagonal of L in ψ."""
-        return self.Z.shape[1] + np.flatnonzero(self.pairs[0] == self.pairs[1])
+        return np.asarray(self.Z.shape[1] + np.flatnonzero(self.pairs[0] == self.pairs[1]), dtype=np.intp)
 
     def totals(self, values: Array) -> Array:
         """Sums over the rows of each unit."""
@@ -207,7 +207,7 @@ class BoundAt:
     @property
     def diagonal(self) -> Array:
         """Diagonals of L, shape (m, r)."""
-        return np.asarray(self.psi[:, self.bound.diagonal])
+        return np.asarray(self.psi[:, self.bound.diagonal], dtype=float)
 
     @cached_property
     def by_unit(self) -> Array:
@@ -219,7 +219,7 @@ class BoundAt:
     @property
     def residual(self) -> Array:
         """∂/∂a of each row."""
-        return self.bound.y - self.B[1]
+        return np.asarray(self.bound.y - self.B[1])
 
     @cached_property
     def inner_slopes(self) -> tuple[Array, Array]:

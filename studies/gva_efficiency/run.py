@@ -1,0 +1,124 @@
+"""Efficiency of the Gaussian variational approximation: python studies/gva_efficiency/run.py
+
+Writes efficiency.csv and efficiency.svg/png beside this file. Every replicate draws data and fits them twice, by
+maximum likelihood and by the variational approximation; variances of both are compared with each other and with the
+two-term asymptotic variance.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+
+import optdesign as od
+from optdesign.plotting import save
+
+Array = npt.NDArray[np.float64]
+
+HERE = Path(__file__).parent
+FORMULA = "y ~ x + w + (1 + x | g)"
+TRUTH = od.NominalValues([-0.5, 0.3, 0.2], {"g": [[0.5, 0.1], [0.1, 0.25]]})
+FAMILIES = {"poisson": "#0072b2", "bernoulli": "#d55e00"}
+#: Groups, and observations in each.
+SIZES = ((40, 4), (40, 20), (100, 20), (40, 80))
+REPLICATES, RESAMPLES = 400, 2000
+METHODS = ("ml", "gva")
+
+
+def design(groups: int, size: int) -> od.Design:
+    """Both covariates at 0 and 1 within every group, equally often."""
+    return od.Design(od.Nested("g"), counts={"g": groups}, replicates=size, measure=od.Measure.grid(x=[0, 1], w=[0, 1]))
+
+
+def estimates(family: str, groups: int, size: int, replicate: int) -> Array:
+    """(β, vech Σ) of one data set by each method, shape (2, 6); nan where a fit fails."""
+    model = od.MixedModel(FORMULA, family)
+    stream = np.random.default_rng(np.random.SeedSequence(1000 * groups + size, spawn_key=(replicate,)))
+    data = od.draw_data(model, TRUTH, design(groups, size), stream)
+    return np.array([_estimate(model, data, method) for method in METHODS])
+
+
+def _estimate(model: od.MixedModel, data: pd.DataFrame, method: str) -> Array:
+    try:
+        fit = od.fit(model, data, method)
+    except od.ConvergenceError:
+        return np.full(6, np.nan)
+    return np.concatenate([fit.beta, fit.random_covariance["g"][[0, 1, 1], [0, 0, 1]]])
+
+
+def rows_of(family: str, groups: int, size: int, replicates: int) -> pd.DataFrame:
+    """Means and variances of each parameter by each method, over the replicates in which both fits succeed."""
+    theory = od.covariance(od.MixedModel(FORMULA, family), TRUTH, design(groups, size), parameters="all")
+    both = np.array([estimates(family, groups, size, r) for r in range(replicates)])
+    failed = np.isnan(both[:, :, 0]).sum(axis=0)
+    both = both[~np.isnan(both).any(axis=(1, 2))]
+    ml, gva = both[:, 0], both[:, 1]
+    low, high = _interval(ml, gva)
+    return pd.DataFrame(
+        {
+            "family": family,
+            "m": groups,
+            "n": size,
+            "parameter": theory.names,
+            "replicates": replicates,
+            "ml failed": failed[0],
+            "gva failed": failed[1],
+            "true": theory.estimate,
+            "ml mean": ml.mean(axis=0),
+            "gva mean": gva.mean(axis=0),
+            "variance ratio": gva.var(axis=0) / ml.var(axis=0),
+            "low": low,
+            "high": high,
+            "ml / two-term": ml.var(axis=0, ddof=1) / np.diag(theory.matrix),
+            "gva / two-term": gva.var(axis=0, ddof=1) / np.diag(theory.matrix),
+            "difference": np.sqrt(((gva - ml) ** 2).mean(axis=0) / ml.var(axis=0)),
+        }
+    )
+
+
+def _interval(ml: Array, gva: Array) -> tuple[Array, Array]:
+    """95 % bootstrap interval of the ratio of variances, replicates resampled in pairs."""
+    picked = np.random.default_rng(1).integers(len(ml), size=(RESAMPLES, len(ml)))
+    ratios = [gva[rows].var(axis=0) / ml[rows].var(axis=0) for rows in picked]
+    low, high = np.quantile(ratios, [0.025, 0.975], axis=0)
+    return low, high
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A panel per size; ratio of variances of each parameter and family, with bootstrap intervals."""
+    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    for ax, (groups, size) in zip(figure.subplots(1, len(SIZES), sharey=True), SIZES, strict=True):
+        ax.axhline(1.0, color="#8a93a0", linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
+        for shift, (family, colour) in zip((-0.12, 0.12), FAMILIES.items(), strict=True):
+            part = table[(table["family"] == family) & (table["m"] == groups) & (table["n"] == size)]
+            ratio = part["variance ratio"]
+            bars = np.array([ratio - part["low"], part["high"] - ratio])
+            look = {"color": colour, "label": family, "fmt": "o", "markersize": 4, "capsize": 2, "linewidth": 1.0}
+            ax.errorbar(np.arange(len(part)) + shift, ratio, yerr=bars, **look)
+        names = ["β₀", "β x", "β w", "Σ₀₀", "Σ₁₀", "Σ₁₁"]
+        ax.set_xticks(range(len(names)), names, fontsize=8)
+        ax.set_title(f"{groups} groups of {size}", fontsize=10)
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("variance, variational / maximum likelihood")
+    figure.axes[0].legend(frameon=False)
+    return figure
+
+
+def main() -> None:
+    """Compute, write as results come, draw."""
+    tables: list[pd.DataFrame] = []
+    for (groups, size), family in itertools.product(SIZES, FAMILIES):
+        tables.append(rows_of(family, groups, size, REPLICATES))
+        table = pd.concat(tables)
+        table.round(4).to_csv(HERE / "efficiency.csv", index=False, lineterminator="\n")
+    save(draw(table), HERE / "efficiency")
+    print(table.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
