@@ -5,10 +5,11 @@ With Σ = TTᵀ and U_i = T V_i, every unit has V_i ~ N(μ_i, Λ_i), Λ_i = L_iL
     ℓ(β, T) ≥ Σ_i max_{μ,L} { Σ_j [y_ij a_ij − k_ij B(a_ij, v_ij)] − ½(|μ|² + |L|²) + Σ_k log L_kk + r/2 } + constant
     a_ij = x_ijᵀβ + z_ijᵀTμ_i + offset,    v_ij = |LᵢᵀTᵀz_ij|²,    B(a, v) = E b(a + √v Z), Z ~ N(0, 1)
 
-with b the cumulant function and k the number of trials. Given (β, T) the braces are concave in (μ, L), because b is
-convex: each unit has one maximum, which Newton's method finds for all units at once. The maximum over (β, T) is that
-of the profile, whose gradient is the partial one (the envelope theorem) and whose Hessian is a Schur complement. T
-may be singular, so that variances of zero and correlations of one are not on the edge of anything.
+with b the cumulant function, y a total of responses that share their covariates and k its number of trials. Given
+(β, T) the braces are concave in (μ, L), because b is convex: each unit has one maximum, which Newton's method finds
+for all units at once. The maximum over (β, T) is that of the profile, whose gradient is the partial one (the envelope
+theorem) and whose Hessian is a Schur complement. T may be singular, so that variances of zero and correlations of one
+are not on the edge of anything.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from optdesign.errors import ConvergenceError, SpecificationError, listed
 from optdesign.families import log_base
 from optdesign.fit.result import Solution, singular_notes
 from optdesign.fit.rows import FitRows, check_rows, collinear
-from optdesign.linalg import SINGULAR, inverse_information, vech_pairs
+from optdesign.linalg import SINGULAR, inverse_information, summed, vech_pairs
 from optdesign.models import MixedModel
 from optdesign.quadrature import normal_rule
 
@@ -95,13 +96,14 @@ def check_variational(model: MixedModel, instead: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """The lower bound on a log likelihood, and what it is made of; rows of a unit are together.
+    """The lower bound on a log likelihood, and what it is made of; rows of a unit are together, N of them.
 
     Attributes
     ----------
     cumulants : callable
         E b⁽ᵏ⁾ for k = 0..4.
     y, trials, offset : arrays, shape (N,)
+        Totals of the responses and numbers of trials (of observations, for counts) at a row's covariates.
     X : array, shape (N, p)
     Z : array, shape (N, r)
     unit : integer array, shape (N,)
@@ -387,18 +389,20 @@ def _scaled(columns: Array, names: Sequence[str]) -> tuple[Array, Array]:
 
 
 def _bound_of(model: MixedModel, rows: FitRows, response: Array, X: Array, Z: Array) -> Bound:
-    """The bound, with the rows of a unit together."""
-    unit = np.unique(rows.labels[model.factors[0]], return_inverse=True)[1]
-    order = np.argsort(unit, kind="stable")
+    """The bound, with the rows of a unit together; those that share their covariates are one row, by its total."""
+    (factor,) = model.factors
+    unit = np.unique(rows.labels[factor], return_inverse=True)[1]
     offset = np.zeros(len(response)) if rows.offset is None else rows.offset
+    alike = np.column_stack([unit, rows.fixed, rows.random[factor], offset])
+    _, first, row = np.unique(alike, axis=0, return_index=True, return_inverse=True)
+    y, trials = (summed(row.ravel(), values, len(first)) for values in (response, rows.trials))
     cumulants = CUMULANTS[model.distribution.name, model.link_function.name]
-    return Bound(cumulants, response[order], rows.trials[order], offset[order], X[order], Z[order], unit[order])
+    return Bound(cumulants, y, trials, offset[first], X[first], Z[first], unit[first])
 
 
 def _start(bound: Bound) -> Array:
     """β by least squares on the linear predictor of the responses, moved away from its ends; T half the identity."""
-    eta = np.log(bound.y + 0.5) - bound.offset
-    if bound.cumulants is _logistic:
-        eta = eta - np.log(bound.trials - bound.y + 0.5)
+    failures = bound.trials - bound.y + 0.5 if bound.cumulants is _logistic else bound.trials
+    eta = np.log((bound.y + 0.5) / failures) - bound.offset
     T = 0.5 * np.eye(bound.Z.shape[1])[bound.pairs]
-    return np.concatenate([bound.X.T @ eta / len(eta), T])
+    return np.concatenate([np.linalg.lstsq(bound.X, eta)[0], T])

@@ -26,7 +26,7 @@ TRUTH = od.NominalValues([-0.5, 0.3, 0.2], {"g": [[0.5, 0.1], [0.1, 0.25]]})
 FAMILIES = {"poisson": "#0072b2", "bernoulli": "#d55e00"}
 #: Groups, and observations in each.
 SIZES = ((40, 4), (40, 20), (100, 20), (40, 80))
-REPLICATES, RESAMPLES = 400, 2000
+REPLICATES, RESAMPLES = 500, 2000
 METHODS = ("ml", "gva")
 
 
