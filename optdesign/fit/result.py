@@ -105,11 +105,11 @@ class Fit:
     def intervals(self, order: str = "two-term", level: float = 0.95) -> Intervals:
         """Wald intervals and tests of the fixed effects, by the asymptotic covariance at the estimates.
 
-        β̂_k ± z se_k and the test of β_k = 0 by z = β̂_k/se_k, where se_k² is the variance that an order of
-        `covariance_of_frame` gives for the estimates and the rows used: Σ̂_kk/m by the leading term for a coefficient
-        with a random partner, Σ̂_kk/m + ϕ̂K̂_kk/N by two terms, ϕ̂Ĉ_kk/N by both for one that no random effect
-        touches. With m units the level is kept to order 1/m. Normal quantiles are used for every family: few units,
-        above all of a Gaussian, make intervals that are too narrow.
+        β̂_k ± z se_k, and the test of β_k = 0 by β̂_k/se_k, where se_k² is the variance that an order of
+        `covariance_of_frame` gives for the rows used, at the estimates. By the leading term it is Σ̂_kk/m for a
+        coefficient with a random partner, by two terms Σ̂_kk/m + ϕ̂K̂_kk/N, and by both ϕ̂Ĉ_kk/N for one that no random
+        effect touches. Quantiles are those of the normal law for every family: with few units intervals are too
+        narrow.
 
         Parameters
         ----------
