@@ -1,11 +1,13 @@
 """Coverage of Wald intervals from fitted data, by order: python studies/coverage/run.py
 
-Writes coverage.csv and coverage.svg/png beside this file. Every replicate draws data, fits them by maximum likelihood,
-and asks the fit for its 95 % intervals by the leading term and by two terms.
+Every replicate draws data, fits them by maximum likelihood, and asks the fit for its 95 % intervals by the leading term
+and by two terms. Replicates are written to replicates.csv beside this file as they come, and those that it holds are
+not made again; coverage.csv and coverage.svg/png say how often the intervals hold the truth.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,10 +24,11 @@ MODEL = od.MixedModel("y ~ x + w + (1 + x | g)", "poisson")
 TRUTH = od.NominalValues({"Intercept": -0.5, "x": 0.3, "w": 0.2}, {"g": [[0.5, 0.1], [0.1, 0.25]]})
 SIZE = 20
 #: Replicates by the number of groups.
-REPLICATES = {20: 800, 50: 800, 100: 800, 200: 400, 500: 400}
+REPLICATES = {20: 1000, 50: 1000, 100: 800, 200: 400, 500: 300}
 #: The rate at which the variance of each coefficient falls.
 RATES = {"x": "1/m", "w": "1/(mn)"}
 ORDERS = {"leading": ("#d55e00", "^"), "two-term": ("#0072b2", "o")}
+ENDS = tuple(itertools.product(RATES, ORDERS, ("lower", "upper")))
 
 
 def design(groups: int) -> od.Design:
@@ -33,30 +36,43 @@ def design(groups: int) -> od.Design:
     return od.Design(od.Nested("g"), counts={"g": groups}, replicates=SIZE, measure=od.Measure.grid(x=[0, 1], w=[0, 1]))
 
 
-def covered(groups: int, replicate: int) -> Iterator[tuple[str, str, bool, float]]:
-    """Order, coefficient, whether the interval holds the truth, and the standard error; none where a fit fails."""
-    stream = np.random.default_rng(np.random.SeedSequence(groups, spawn_key=(replicate,)))
+def replicate(groups: int, number: int) -> list[float]:
+    """Ends of the interval of each coefficient by each order, as `ENDS` lists them; nan where the fit fails."""
+    stream = np.random.default_rng(np.random.SeedSequence(groups, spawn_key=(number,)))
     try:
         fit = od.fit(MODEL, od.draw_data(MODEL, TRUTH, design(groups), stream))
     except od.ConvergenceError:
-        return
-    for order in ORDERS:
-        found = fit.intervals(order).to_frame()
-        for name in RATES:
-            lower, upper, error = found.loc[name, ["lower", "upper", "standard error"]]
-            yield order, name, bool(lower <= TRUTH.beta[name] <= upper), float(error)
+        return [np.nan] * len(ENDS)
+    found = {order: fit.intervals(order).to_frame() for order in ORDERS}
+    return [float(found[order].loc[name, end]) for name, order, end in ENDS]
 
 
-def rows_of(groups: int, replicates: int) -> pd.DataFrame:
+def missing(path: Path) -> Iterator[tuple[int, int]]:
+    """Groups and numbers of the replicates that a file does not hold, all numbers of groups in step."""
+    stored = pd.read_csv(path)[["m", "replicate"]].itertuples(index=False) if path.exists() else ()
+    done = {tuple(row) for row in stored}
+    every = [(groups, number) for groups, most in REPLICATES.items() for number in range(most)]
+    yield from sorted(set(every) - done, key=lambda case: (case[1] / REPLICATES[case[0]], case[0]))
+
+
+def make(path: Path) -> None:
+    """Make what is missing, one line each."""
+    for groups, number in missing(path):
+        row = pd.DataFrame(
+            [[groups, number, *replicate(groups, number)]], columns=["m", "replicate", *map(" ".join, ENDS)]
+        )
+        row.round(5).to_csv(path, mode="a", header=not path.exists(), index=False, lineterminator="\n")
+
+
+def coverage(replicates: pd.DataFrame) -> pd.DataFrame:
     """Coverage of each coefficient by each order; a fit that fails covers nothing."""
-    each = [found for replicate in range(replicates) for found in covered(groups, replicate)]
-    table = pd.DataFrame(each, columns=["order", "coefficient", "covered", "error"])
     rows = []
-    for (order, name), part in table.groupby(["order", "coefficient"], sort=False):
-        rate = Rate(int(part["covered"].sum()), replicates)
+    for (groups, part), name, order in itertools.product(replicates.groupby("m"), RATES, ORDERS):
+        lower, upper = part[f"{name} {order} lower"], part[f"{name} {order} upper"]
+        rate = Rate(int(((lower <= TRUTH.beta[name]) & (TRUTH.beta[name] <= upper)).sum()), len(part))
         low, high = rate.interval
-        sizes = {"m": groups, "replicates": replicates, "failed": replicates - len(part)}
-        shares = {"coverage": rate.value, "low": low, "high": high, "mean standard error": part["error"].mean()}
+        sizes = {"m": groups, "replicates": len(part), "failed": int(lower.isna().sum())}
+        shares = {"coverage": rate.value, "low": low, "high": high, "mean width": (upper - lower).mean()}
         rows.append({"coefficient": name, "order": order, **sizes, **shares})
     return pd.DataFrame(rows)
 
@@ -81,12 +97,10 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def main() -> None:
-    """Compute, write as results come, draw."""
-    tables: list[pd.DataFrame] = []
-    for groups, replicates in REPLICATES.items():
-        tables.append(rows_of(groups, replicates))
-        table = pd.concat(tables)
-        table.round(4).to_csv(HERE / "coverage.csv", index=False, lineterminator="\n")
+    """Make the replicates, count, draw."""
+    make(HERE / "replicates.csv")
+    table = coverage(pd.read_csv(HERE / "replicates.csv"))
+    table.round(4).to_csv(HERE / "coverage.csv", index=False, lineterminator="\n")
     save(draw(table), HERE / "coverage")
     print(table.round(3).to_string(index=False))
 

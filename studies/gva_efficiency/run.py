@@ -1,13 +1,14 @@
 """Efficiency of the Gaussian variational approximation: python studies/gva_efficiency/run.py
 
-Writes efficiency.csv and efficiency.svg/png beside this file. Every replicate draws data and fits them twice, by
-maximum likelihood and by the variational approximation; variances of both are compared with each other and with the
-two-term asymptotic variance.
+Every replicate draws data and fits them twice, by maximum likelihood and by the variational approximation. Estimates are
+written to replicates.csv beside this file as they come, and those that it holds are not made again; efficiency.csv and
+efficiency.svg/png compare the variances of both with each other and with the two-term asymptotic variance.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ FAMILIES = {"poisson": "#0072b2", "bernoulli": "#d55e00"}
 SIZES = ((40, 4), (40, 20), (100, 20), (40, 80))
 REPLICATES, RESAMPLES = 500, 2000
 METHODS = ("ml", "gva")
+CASE = ("family", "m", "n", "replicate")
 
 
 def design(groups: int, size: int) -> od.Design:
@@ -51,13 +53,29 @@ def _estimate(model: od.MixedModel, data: pd.DataFrame, method: str) -> Array:
     return np.concatenate([fit.beta, fit.random_covariance["g"][[0, 1, 1], [0, 0, 1]]])
 
 
-def rows_of(family: str, groups: int, size: int, replicates: int) -> pd.DataFrame:
+def missing(path: Path) -> Iterator[tuple[str, int, int, int]]:
+    """Family, groups, size and number of the replicates that a file does not hold, all cases in step."""
+    stored = pd.read_csv(path)[list(CASE)].itertuples(index=False) if path.exists() else ()
+    done = {tuple(row) for row in stored}
+    for number, (groups, size), family in itertools.product(range(REPLICATES), SIZES, FAMILIES):
+        if (family, groups, size, number) not in done:
+            yield family, groups, size, number
+
+
+def make(path: Path) -> None:
+    """Make what is missing, one line each."""
+    columns = [*CASE, *(f"{method} {k}" for method in METHODS for k in range(6))]
+    for case in missing(path):
+        row = pd.DataFrame([[*case, *estimates(*case).ravel()]], columns=columns)
+        row.round(6).to_csv(path, mode="a", header=not path.exists(), index=False, lineterminator="\n")
+
+
+def compared(family: str, groups: int, size: int, replicates: pd.DataFrame) -> pd.DataFrame:
     """Means and variances of each parameter by each method, over the replicates in which both fits succeed."""
     theory = od.covariance(od.MixedModel(FORMULA, family), TRUTH, design(groups, size), parameters="all")
-    both = np.array([estimates(family, groups, size, r) for r in range(replicates)])
-    failed = np.isnan(both[:, :, 0]).sum(axis=0)
-    both = both[~np.isnan(both).any(axis=(1, 2))]
-    ml, gva = both[:, 0], both[:, 1]
+    both = np.stack([replicates[[f"{method} {k}" for k in range(6)]] for method in METHODS])
+    failed = np.isnan(both[:, :, 0]).sum(axis=1)
+    ml, gva = both[:, ~np.isnan(both).any(axis=(0, 2))]
     low, high = _interval(ml, gva)
     return pd.DataFrame(
         {
@@ -65,7 +83,7 @@ def rows_of(family: str, groups: int, size: int, replicates: int) -> pd.DataFram
             "m": groups,
             "n": size,
             "parameter": theory.names,
-            "replicates": replicates,
+            "replicates": len(replicates),
             "ml failed": failed[0],
             "gva failed": failed[1],
             "true": theory.estimate,
@@ -110,12 +128,11 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def main() -> None:
-    """Compute, write as results come, draw."""
-    tables: list[pd.DataFrame] = []
-    for (groups, size), family in itertools.product(SIZES, FAMILIES):
-        tables.append(rows_of(family, groups, size, REPLICATES))
-        table = pd.concat(tables)
-        table.round(4).to_csv(HERE / "efficiency.csv", index=False, lineterminator="\n")
+    """Make the replicates, compare, draw."""
+    make(HERE / "replicates.csv")
+    replicates = pd.read_csv(HERE / "replicates.csv")
+    table = pd.concat(compared(*case, part) for case, part in replicates.groupby(["family", "m", "n"], sort=False))
+    table.round(4).to_csv(HERE / "efficiency.csv", index=False, lineterminator="\n")
     save(draw(table), HERE / "efficiency")
     print(table.round(3).to_string(index=False))
 
