@@ -28,19 +28,19 @@ from optdesign.fit.result import Solution, singular_notes
 from optdesign.fit.rows import FitRows, check_rows, collinear
 from optdesign.linalg import SINGULAR, inverse_information, summed, vech_pairs
 from optdesign.models import MixedModel
-from optdesign.quadrature import normal_rule
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 Cumulants = Callable[[Array, Array], Array]
 
-#: Nodes for the normal law of a linear predictor.
-NODES = 41
+#: Evenly spaced nodes for the normal law of a linear predictor, and how far they reach in standard deviations. Their
+#: error falls exponentially with their number; 1e-10 at variance 9 and 1e-7 at 25, where Gauss–Hermite nodes do worse.
+NODES, REACH = 61, 7.5
 #: Twice the distance of the bound from its maximum before the last Newton step, which squares it: over all, and over
 #: the parameters of a unit.
 SETTLED, INNER_SETTLED = 1e-7, 1e-9
 #: Newton steps, and halvings of one, before they are given up.
-MOST_STEPS, MOST_HALVINGS = 200, 40
+MOST_STEPS, MOST_HALVINGS = 100, 12
 #: Longest step in the parameters: about the mean change of the linear predictors.
 LONGEST = 1.0
 #: Relative error of a sum over the rows.
@@ -58,8 +58,9 @@ def _logistic(a: Array, v: Array) -> Array:
     """E b⁽ᵏ⁾(a + √v Z) for k = 0..4 and b(η) = log(1 + e^η), shape (5, N)."""
     from scipy.special import expit
 
-    points, weights = normal_rule(1, NODES)
-    eta = a[:, None] + np.sqrt(v)[:, None] * points[:, 0]
+    points = np.linspace(-REACH, REACH, NODES)
+    weights = np.exp(-0.5 * points**2) / np.exp(-0.5 * points**2).sum()
+    eta = a[:, None] + np.sqrt(v)[:, None] * points
     mean = expit(eta)
     slope = mean * (1.0 - mean)
     third, fourth = slope * (1.0 - 2.0 * mean), slope * (1.0 - 6.0 * slope)

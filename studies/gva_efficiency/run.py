@@ -1,8 +1,9 @@
 """Efficiency of the Gaussian variational approximation: python studies/gva_efficiency/run.py
 
-Every replicate draws data and fits them twice, by maximum likelihood and by the variational approximation. Estimates are
-written to replicates.csv beside this file as they come, and those that it holds are not made again; efficiency.csv and
-efficiency.svg/png compare the variances of both with each other and with the two-term asymptotic variance.
+Every replicate draws data and fits them twice, by maximum likelihood and by the variational approximation. Estimates
+are written to replicates.csv beside this file as they come, and those that it holds are not made again;
+efficiency.csv and efficiency.svg/png compare the variances of both with each other and with the two-term asymptotic
+variance.
 """
 
 from __future__ import annotations
