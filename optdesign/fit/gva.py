@@ -39,8 +39,9 @@ NODES, REACH = 61, 7.5
 #: Twice the distance of the bound from its maximum before the last Newton step, which squares it: over all, and over
 #: the parameters of a unit.
 SETTLED, INNER_SETTLED = 1e-7, 1e-9
-#: Newton steps, and halvings of one, before they are given up.
-MOST_STEPS, MOST_HALVINGS = 100, 12
+#: Newton steps before they are given up, and halvings of one: far from its maximum the bound of a unit with large
+#: counts climbs along a small part of the step only.
+MOST_STEPS, MOST_HALVINGS, MOST_INNER_HALVINGS = 100, 12, 40
 #: Longest step in the parameters: about the mean change of the linear predictors.
 LONGEST = 1.0
 #: Relative error of a sum over the rows.
@@ -279,7 +280,7 @@ class BoundAt:
     def climbed(self, theta: Array, step: Array, gain: Array) -> BoundAt:
         """The bound after a step in ψ, halved in each unit until it climbs by a tenth of the slope, up to rounding."""
         size, slack = np.ones(len(step)), ROUNDING * (1.0 + np.abs(self.by_unit))
-        for _ in range(MOST_HALVINGS):
+        for _ in range(MOST_INNER_HALVINGS):
             there = self.bound.at(theta, self.psi + size[:, None] * step)
             short = ~(there.by_unit >= self.by_unit + 0.1 * size * gain - slack)
             if not short.any():
