@@ -39,10 +39,10 @@ NODES, REACH = 61, 7.5
 #: Twice the distance of the bound from its maximum before the last Newton step, which squares it: over all, and over
 #: the parameters of a unit.
 SETTLED, INNER_SETTLED = 1e-7, 1e-9
-#: Newton steps before they are given up, and halvings of one: far from its maximum the bound of a unit with large
-#: counts climbs along a small part of the step only.
-MOST_STEPS, MOST_HALVINGS, MOST_INNER_HALVINGS = 100, 12, 40
-#: Longest step in the parameters: about the mean change of the linear predictors.
+#: Newton steps, and halvings of one, before they are given up.
+MOST_STEPS, MOST_HALVINGS = 100, 12
+#: Longest step: in the parameters about the mean change of the linear predictors, in those of a unit standard deviations
+#: of the random effects.
 LONGEST = 1.0
 #: Relative error of a sum over the rows.
 ROUNDING = 1e-12
@@ -273,14 +273,15 @@ class BoundAt:
         return hessian
 
     def newton(self) -> tuple[Array, Array]:
-        """Newton's step in ψ, and the slope along it: twice the gain of a quadratic, shapes (m, q) and (m,)."""
+        """Newton's step in ψ, shortened to `LONGEST`, and the slope along it, shapes (m, q) and (m,)."""
         step = np.linalg.solve(-self.inner_hessian, self.inner_gradient[:, :, None])[:, :, 0].astype(float)
+        step = step / np.maximum(np.linalg.norm(step, axis=1) / LONGEST, 1.0)[:, None]
         return step, np.einsum("iq,iq->i", step, self.inner_gradient)
 
     def climbed(self, theta: Array, step: Array, gain: Array) -> BoundAt:
         """The bound after a step in ψ, halved in each unit until it climbs by a tenth of the slope, up to rounding."""
         size, slack = np.ones(len(step)), ROUNDING * (1.0 + np.abs(self.by_unit))
-        for _ in range(MOST_INNER_HALVINGS):
+        for _ in range(MOST_HALVINGS):
             there = self.bound.at(theta, self.psi + size[:, None] * step)
             short = ~(there.by_unit >= self.by_unit + 0.1 * size * gain - slack)
             if not short.any():
@@ -362,8 +363,9 @@ def variational(model: MixedModel, rows: FitRows, response: Array) -> Solution:
     theta, found = highest(bound, _start(bound))
     if found is None:
         raise ConvergenceError(
-            f"the variational fit of '{model.formula}' to {len(response)} rows did not converge. Fit a simpler "
-            "model, bring more data, or state the nominal values with NominalValues(beta, covariance)."
+            f"the variational fit of '{model.formula}' to {len(response)} rows did not converge: it may "
+            "have no maximum, as where covariates tell zeros from ones without exception. Fit a simpler model, bring "
+            "more data, or state the nominal values with NominalValues(beta, covariance)."
         )
     beta, T = bound.split(theta)
     root, back = np.linalg.solve(S, T), np.linalg.inv(R)
