@@ -41,8 +41,8 @@ NODES, REACH = 61, 7.5
 SETTLED, INNER_SETTLED = 1e-7, 1e-9
 #: Newton steps, and halvings of one, before they are given up.
 MOST_STEPS, MOST_HALVINGS = 100, 12
-#: Longest step: in the parameters about the mean change of the linear predictors, in those of a unit standard deviations
-#: of the random effects.
+#: Longest step: in the parameters about the mean change of the linear predictors, in those of a unit its distance in
+#: standard deviations of the random effects.
 LONGEST = 1.0
 #: Relative error of a sum over the rows.
 ROUNDING = 1e-12
