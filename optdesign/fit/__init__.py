@@ -83,7 +83,7 @@ def fit(model: MixedModel, data: pd.DataFrame, method: str = "ml") -> Fit:
     frame, notes = used_rows(model, data)
     response, rows = response_of(model, frame), rows_of(model, frame)
     found = solve(model, rows, response)
-    for array in (found.beta, found.covariance_matrix):
+    for array in (found.beta, found.covariance_matrix, *found.random_covariance.values()):
         array.flags.writeable = False
     return Fit(
         model,

@@ -11,6 +11,7 @@ from scipy.stats import binom, poisson
 import optdesign as od
 from tests.oracles import trapezium_normal
 
+bounds = import_module("optdesign.fit.bound")
 gva = import_module("optdesign.fit.gva")
 rows_module = import_module("optdesign.fit.rows")
 
@@ -145,7 +146,7 @@ def test_bound_of_a_count_is_its_closed_form():
     mean, variance, y = np.array([0.4, -0.2]), np.array([0.3, 0.5]), np.array([2.0, 0.0])
     beta, sigma = 0.1, 0.8
     one = np.ones((2, 1))
-    bound = gva.Bound(gva._poisson, y, np.ones(2), np.zeros(2), one, one, np.arange(2))
+    bound = bounds.Bound(bounds.poisson, y, np.ones(2), np.zeros(2), one, one, np.arange(2))
     psi = np.column_stack([mean / sigma, np.sqrt(variance) / sigma])
     log_ratio = np.log(variance / sigma**2)
     expected = y * (beta + mean) - np.exp(beta + mean + variance / 2)
@@ -162,7 +163,7 @@ def test_means_of_the_logistic_function_against_a_fine_grid(variance):
     parts = [np.logaddexp(0, a[:, None] + np.sqrt(variance) * z), mean, slope]
     parts += [slope * (1 - 2 * mean), slope * (1 - 6 * slope)]
     expected = [part @ weight for part in parts]
-    np.testing.assert_allclose(gva._logistic(a, np.full(4, variance)), expected, atol=1e-8)
+    np.testing.assert_allclose(bounds.logistic(a, np.full(4, variance)), expected, atol=1e-8)
 
 
 def test_without_variance_the_fit_is_that_of_the_model_without_random_effects():
