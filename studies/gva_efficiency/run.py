@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import optdesign as od
@@ -120,23 +121,36 @@ def _interval(ml: Array, gva: Array) -> tuple[Array, Array]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel per size; ratio of variances of each parameter and family, with bootstrap intervals."""
-    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
-    for ax, (groups, size) in zip(figure.subplots(1, len(SIZES), sharey=True), SIZES, strict=True):
-        ax.axhline(1.0, color="#8a93a0", linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
-        for shift, (family, colour) in zip((-0.12, 0.12), FAMILIES.items(), strict=True):
-            part = table[(table["family"] == family) & (table["m"] == groups) & (table["n"] == size)]
-            ratio = part["variance ratio"]
-            bars = np.array([ratio - part["low"], part["high"] - ratio])
-            look = {"color": colour, "label": family, "fmt": "o", "markersize": 4, "capsize": 2, "linewidth": 1.0}
-            ax.errorbar(np.arange(len(part)) + shift, ratio, yerr=bars, **look)
-        names = ["β₀", "β x", "β w", "Σ₀₀", "Σ₁₀", "Σ₁₁"]
-        ax.set_xticks(range(len(names)), names, fontsize=8)
-        ax.set_title(f"{groups} groups of {size}", fontsize=10)
-        ax.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("variance, variational / maximum likelihood")
-    figure.axes[0].legend(frameon=False)
+    """A column per size: variances over those of maximum likelihood, with bootstrap intervals, and over two terms."""
+    figure = Figure(figsize=(9.0, 6.0), layout="constrained")
+    axes = figure.subplots(2, len(SIZES), sharey="row", sharex=True)
+    for (above, below), (groups, size) in zip(axes.T, SIZES, strict=True):
+        own = table[(table["m"] == groups) & (table["n"] == size)]
+        above.set_title(f"{groups} groups of {size}", fontsize=10)
+        noise = 1.96 * np.sqrt(2 / own["replicates"].min())
+        below.axhspan(1 - noise, 1 + noise, color="#eef1f4", zorder=0)
+        below.set_yscale("log")
+        for ax in (above, below):
+            _marks(ax, own, "variance ratio" if ax is above else "gva / two-term", bars=ax is above)
+    axes[0, 0].set_ylabel("variance, variational /\nmaximum likelihood")
+    axes[1, 0].set_ylabel("variance, variational /\ntwo-term asymptotic")
+    axes[1, 0].set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+    axes[1, 0].minorticks_off()
+    axes[0, 0].legend(frameon=False)
     return figure
+
+
+def _marks(ax: Axes, table: pd.DataFrame, column: str, bars: bool) -> None:
+    """A mark for each parameter and family."""
+    names = ["β₀", "β x", "β w", "Σ₀₀", "Σ₁₀", "Σ₁₁"]
+    ax.axhline(1.0, color="#8a93a0", linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
+    for shift, (family, colour) in zip((-0.12, 0.12), FAMILIES.items(), strict=True):
+        part = table[table["family"] == family]
+        reach = np.array([part[column] - part["low"], part["high"] - part[column]]) if bars else None
+        look = {"color": colour, "label": family, "fmt": "o", "markersize": 4, "capsize": 2, "linewidth": 1.0}
+        ax.errorbar(np.arange(len(part)) + shift, part[column], yerr=reach, **look)
+    ax.set_xticks(range(len(names)), names, fontsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def main() -> None:
