@@ -28,9 +28,11 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 Cumulants = Callable[[Array, Array], Array]
 
-#: Evenly spaced nodes for the normal law of a linear predictor, and how far they reach in standard deviations. Their
-#: error falls exponentially with their number; 1e-10 at variance 9 and 1e-7 at 25, where Gauss–Hermite nodes do worse.
-NODES, REACH = 61, 7.5
+#: Nodes for the normal law of a linear predictor reach so many standard deviations and lie so far apart, nearer where
+#: the law is wide: 1e-10 of error, where Gauss–Hermite nodes do worse at large variances.
+REACH, SPACING = 7.5, 0.6
+#: Largest standard deviation that the nodes are made for.
+WIDEST = 20.0
 #: Newton steps, and halvings of one, before they are given up.
 MOST_STEPS, MOST_HALVINGS = 100, 12
 #: Longest step: in the parameters about the mean change of the linear predictors, in those of a unit its distance in
@@ -51,7 +53,9 @@ def logistic(a: Array, v: Array) -> Array:
     """E b⁽ᵏ⁾(a + √v Z) for k = 0..4 and b(η) = log(1 + e^η), shape (5, N)."""
     from scipy.special import expit
 
-    points = np.linspace(-REACH, REACH, NODES)
+    spacing = SPACING / np.fmax(1.0, np.fmin(np.sqrt(v).max(), WIDEST))
+    half = np.ceil(REACH / spacing)
+    points = spacing * np.arange(-half, half + 1)
     weights = np.exp(-0.5 * points**2) / np.exp(-0.5 * points**2).sum()
     eta = a[:, None] + np.sqrt(v)[:, None] * points
     mean = expit(eta)

@@ -154,7 +154,7 @@ def test_bound_of_a_count_is_its_closed_form():
     np.testing.assert_allclose(bound.at(np.array([beta, sigma]), psi).by_unit, expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize("variance", [0.0, 0.3, 2.0])
+@pytest.mark.parametrize("variance", [0.0, 0.3, 2.0, 12.0])
 def test_means_of_the_logistic_function_against_a_fine_grid(variance):
     a = np.array([-4.0, -1.0, 0.0, 2.5])
     z, weight = trapezium_normal()
