@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from optdesign.errors import OptDesignError as OptDesignError
     from optdesign.errors import SpecificationError as SpecificationError
     from optdesign.fit import Fit as Fit
+    from optdesign.fit import Intervals as Intervals
     from optdesign.fit import fit as fit
     from optdesign.inference import AttainablePower as AttainablePower
     from optdesign.inference import JointTest as JointTest
@@ -123,7 +124,7 @@ _HOMES = {
         "OptDesignError",
         "SpecificationError",
     ),
-    "fit": ("Fit", "fit"),
+    "fit": ("Fit", "Intervals", "fit"),
     "inference": (
         "AttainablePower",
         "JointTest",
