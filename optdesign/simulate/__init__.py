@@ -160,7 +160,7 @@ def _theory(
     if test is None:
         return Theory(covariances, df, math.inf, {})
     known = next(iter(covariances.values()))
-    test_df = df[known.position(test.coefficient)] if test.df == "auto" else float(test.df)
+    test_df = df[known.position(test.coefficient)] if isinstance(test.df, str) else float(test.df)
     powers = {}
     for order in covariances:
         with suppress(SpecificationError):  # layouts whose power has no theory
