@@ -158,6 +158,52 @@ def _three_factors_by_cvxpy() -> float:
     return float(np.linalg.slogdet(X.T @ (X * (w / w.sum())[:, None]))[1])
 
 
+def whole_numbers(runs: int) -> list[Timing]:
+    """Plans in whole numbers with their proofs: stepped wedges of twelve clusters, and exact designs of a few runs."""
+    asked = {
+        "stepped wedge, 12 clusters, 1 per cell": _wedge(1),
+        "stepped wedge, 12 clusters, 10 per cell": _wedge(10),
+        "D, 2-factor quadratic, 9 runs": _runs("(a + b)**2 + I(a**2) + I(b**2)", 2, 9),
+        "D, 3-factor quadratic, 20 runs": _runs(FACTORS, 3, 20),
+    }
+    return [_whole(case, each, runs) for case, each in asked.items()]
+
+
+def _whole(case: str, asked: dict[str, Any], runs: int) -> Timing:
+    both, plan = timed(lambda: od.optimize(**asked).rounded, runs)
+    alone, _ = timed(lambda: od.optimize(**asked), runs)
+    bounds = f"efficiency >= {plan.efficiency_bound:.5f}, of whole plans >= {_floored(plan.whole_bound)}"
+    return Timing("whole numbers", case, both, f"value {plan.value:.10g}, {bounds}, {np.median(alone):.3f} s without")
+
+
+def _wedge(per_cell: int) -> dict[str, Any]:
+    """Six sequences of five periods, cluster and cluster-period variances .25 and .05."""
+    rows = [(k, t, int(t > k)) for k in range(6) for t in range(1, 6)]
+    profiles = od.Candidates.profiles(pd.DataFrame(rows, columns=["sequence", "period", "treat"]), by="sequence")
+    return {
+        "model": od.MixedModel("y ~ treat + C(period) + (1 | cluster) + (1 | cluster:period)"),
+        "nominal": od.NominalValues([0.0] * 6, {"cluster": 0.25, "cluster:period": 0.05}, 1.0),
+        "space": od.DesignSpace(od.Nested("cluster"), profiles, replicates=per_cell),
+        "criterion": od.COptimality({"treat": 1.0}),
+        "cost": od.Cost({"cluster": 1.0}),
+        "budget": 12.0,
+        "order": "exact",
+    }
+
+
+def _runs(terms: str, factors: int, runs: int) -> dict[str, Any]:
+    """Exact designs of a linear model on three levels of each factor."""
+    size = 1 + 2 * factors + factors * (factors - 1) // 2
+    return {
+        "model": od.MixedModel(f"y ~ {terms}"),
+        "nominal": od.NominalValues([0.0] * size),
+        "space": od.DesignSpace(None, od.Candidates.grid(**{name: [-1, 0, 1] for name in "abc"[:factors]})),
+        "criterion": od.DOptimality(),
+        "cost": od.Cost(observation=1.0),
+        "budget": float(runs),
+    }
+
+
 def covariances(runs: int) -> list[Timing]:
     """Two-term covariance, with one and with two random effects: all new, with other counts, and the same again."""
     cases = {"scalar U": ("(1 | g)", 0.5), "two-dimensional U": ("(1 + x | g)", SIGMA)}
@@ -257,5 +303,5 @@ def _python(arguments: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path})
 
 
-ALL = (search, cold_starts, covariances, layouts, optimiser, three_factors_against_cvxpy, reference)
-QUICK = (search, cold_starts, covariances, layouts, optimiser, three_factors)
+ALL = (search, cold_starts, covariances, layouts, optimiser, whole_numbers, three_factors_against_cvxpy, reference)
+QUICK = (search, cold_starts, covariances, layouts, optimiser, whole_numbers, three_factors)

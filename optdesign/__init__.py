@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from optdesign.cheapest import cheapest as cheapest
+    from optdesign.compare import Comparison as Comparison
+    from optdesign.compare import LayoutMap as LayoutMap
+    from optdesign.compare import alternatives as alternatives
+    from optdesign.compare import break_even as break_even
+    from optdesign.compare import compare as compare
+    from optdesign.compare import layout_map as layout_map
+    from optdesign.compare import layout_spaces as layout_spaces
     from optdesign.costs import Cost as Cost
     from optdesign.covariance import AsymptoticCovariance as AsymptoticCovariance
     from optdesign.covariance import covariance as covariance
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from optdesign.criteria import Maximin as Maximin
     from optdesign.designs import Design as Design
     from optdesign.designs import DesignSpace as DesignSpace
+    from optdesign.designs import Distinct as Distinct
     from optdesign.designs import Group as Group
     from optdesign.designs import Share as Share
     from optdesign.designs import Total as Total
@@ -77,6 +85,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "cheapest": ("cheapest",),
+    "compare": ("Comparison", "LayoutMap", "alternatives", "break_even", "compare", "layout_map", "layout_spaces"),
     "covariance": ("AsymptoticCovariance", "covariance", "covariance_of_frame"),
     "covariance.accuracy": ("Accuracy", "accuracy"),
     "costs": ("Cost",),
@@ -90,7 +99,7 @@ _HOMES = {
         "IOptimality",
         "Maximin",
     ),
-    "designs": ("Design", "DesignSpace", "Group", "Share", "Total"),
+    "designs": ("Design", "DesignSpace", "Distinct", "Group", "Share", "Total"),
     "draws": ("draw_data",),
     "errors": (
         "AsymptoticRegimeWarning",

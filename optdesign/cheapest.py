@@ -27,7 +27,7 @@ from optdesign.layouts import Crossed
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import OptimalDesign, optimize
 from optdesign.optimize.choices import choice_of
-from optdesign.optimize.problem import Problem
+from optdesign.optimize.crossed_problem import price_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,11 +114,11 @@ def cheapest(
 def _first_money(space: DesignSpace, cost: Cost) -> float:
     """Some money to begin with: a hundred times the dearest single thing."""
     if isinstance(space.layout, Crossed):
-        raise SpecificationError(
-            "cheapest is for nested layouts and plain designs; of a crossed one, compare the optima of several budgets."
-        )
-    parts = tuple(factor for factor in cost.units if ":" in factor)
-    return 100.0 * float(choice_of(space, parts).prices(cost).max()) or 1.0
+        dearest = price_tables(space, space.layout, cost).max()
+    else:
+        parts = tuple(factor for factor in cost.units if ":" in factor)
+        dearest = choice_of(space, parts).prices(cost).max()
+    return 100.0 * float(dearest) or 1.0
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,6 @@ class _Search:
     def _bracket(self) -> tuple[float, float]:
         """Money that is too little and money that is enough; equal where the cheapest admissible design is enough."""
         best = self._start()
-        assert isinstance(best.problem, Problem)  # crossed layouts have been refused
         money = best.budget - self.fixed
         if self.at(money)[1] > 0:
             return self._rise(money)

@@ -31,7 +31,8 @@ class Cost:
     observation : number or expression
         Price of one observation; the expression may use any covariate.
     cell : number
-        Price of one observed cell of a crossed layout.
+        Price of one pair of units of two factors that meet: an observed cell of a crossed layout, an innermost unit of
+        a nested one of two factors or more.
     fixed : number
         Price of having the study at all.
 

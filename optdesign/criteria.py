@@ -164,7 +164,7 @@ class BoundCriterion:
         return float(np.exp(self.loss_of(best) - self.loss_of(value)))
 
     def in_basis(self, basis: Array) -> BoundCriterion:
-        """The criterion for information matrices given as BᵀMB, with B of shape (p, p) and regular."""
+        """The criterion for information matrices given as BᵀMB; B, of shape (p, r), spans what they identify."""
         parts = tuple(replace(part, combinations=basis.T @ part.combinations) for part in self.parts)
         return replace(self, parts=parts, balanced=True)
 

@@ -357,6 +357,13 @@ class Design:
         return float(sum(g.observations for g in self.groups))
 
     @property
+    def cells(self) -> float:
+        """Number of pairs of units that meet: observed cells, or innermost units within others; none of one factor."""
+        if self.crossing is not None:
+            return self.crossing.cells
+        return self.counts[self.layout.factors[-1]] if self.layout and len(self.layout.factors) > 1 else 0.0
+
+    @property
     def cell_size(self) -> float:
         """Observations per observed cell of a crossed layout."""
         return self.groups[0].replicates
@@ -412,10 +419,9 @@ class Design:
         for factor in points.labels:
             prices = cost.of_units(factor, points.frame)
             units += _total(points.labels[factor], prices, f"cost: units['{factor}']")
-        cells = cost.cell * self.crossing.cells if self.crossing else 0.0
         observations = points.observations @ cost.of_observations(points.frame)
         # A millionth of the currency: rounding of the sum must not look like overspending.
-        return round(float(cost.fixed + units + cells + observations), 6)
+        return round(float(cost.fixed + units + cost.cell * self.cells + observations), 6)
 
     def scaled(self, counts: float = 1.0, replicates: float = 1.0) -> Design:
         """The same design with every count and every number of replicates multiplied."""
@@ -606,6 +612,11 @@ class Share:
                 f"and {self.at_most}."
             )
 
+    @property
+    def words(self) -> str:
+        """The bound as a clause."""
+        return f"the share with {self.condition} is between {self.at_least:g} and {self.at_most:g}"
+
     def holds(self, frame: pd.DataFrame) -> Array:
         """One where the condition holds, zero elsewhere, shape (rows,)."""
         return holds(self.condition, frame, "constraint")
@@ -623,7 +634,7 @@ class Total:
     at_least, at_most : float
         Bounds, at least one of them finite.
     of : str
-        ``"observations"`` or ``"units"``.
+        ``"observations"``, ``"units"`` of the outermost factor, or the name of a factor.
 
     Examples
     --------
@@ -646,10 +657,16 @@ class Total:
                 f"Total('{self.expression}'): bounds must satisfy at_least ≤ at_most, one of them finite; got "
                 f"{self.at_least} and {self.at_most}."
             )
-        if self.of not in ("observations", "units"):
+        if not isinstance(self.of, str):
             raise SpecificationError(
-                f"Total('{self.expression}'): of must be 'observations' or 'units'; got {self.of!r}."
+                f"Total('{self.expression}'): of must be 'observations', 'units' or the name of a factor; got "
+                f"{self.of!r}."
             )
+
+    @property
+    def words(self) -> str:
+        """The bound as a clause."""
+        return f"the total of {self.expression} over {self.of} is between {self.at_least:g} and {self.at_most:g}"
 
     def values(self, frame: pd.DataFrame) -> Array:
         """What a unit or an observation at each row adds to the total, shape (rows,)."""
@@ -663,7 +680,42 @@ class Total:
         return values
 
 
-Constraint = Share | Total
+@dataclass(frozen=True)
+class Distinct:
+    """A bound on how many distinct values of a covariate a design uses.
+
+    Not linear in what is chosen: the optimiser branches over which values are used, and says how far its answer may
+    be from the best.
+
+    Parameters
+    ----------
+    column : str
+        Candidate column.
+    at_most : int
+        Values, at least one.
+
+    Examples
+    --------
+    >>> Distinct("dose", at_most=3)
+    Distinct(column='dose', at_most=3)
+    """
+
+    column: str
+    at_most: int
+
+    def __post_init__(self) -> None:
+        if not (is_number(self.at_most) and self.at_most >= 1 and self.at_most % 1 == 0):
+            raise SpecificationError(
+                f"Distinct('{self.column}'): at_most must be a whole number of at least 1; got {self.at_most!r}."
+            )
+
+    @property
+    def words(self) -> str:
+        """The bound as a clause."""
+        return f"at most {self.at_most} distinct values of '{self.column}' are used"
+
+
+Constraint = Share | Total | Distinct
 
 
 @dataclass(frozen=True, eq=False)
@@ -691,7 +743,7 @@ class DesignSpace:
         Whether all unit types must have the same number of observations.
     at_most : int, optional
         How often one point may be used within a unit; None for no limit.
-    constraints : sequence of Share and Total
+    constraints : sequence of Share, Total and Distinct
     crossing : str
         Of a crossed layout. ``"complete"``: every row meets every column. ``"biregular"``: the number of observed
         cells is chosen too, as many in every row and as many in every column.
@@ -756,15 +808,42 @@ class DesignSpace:
             )
         for constraint in self.constraints:
             if not isinstance(constraint, Constraint):
-                raise SpecificationError(f"constraints must be a list of Share and Total; got {constraint!r}.")
-            if self.layout is None and isinstance(constraint, Total) and constraint.of == "units":
-                raise SpecificationError(f"{constraint!r} counts units, of which a space without a layout has none.")
+                raise SpecificationError(
+                    f"constraints must be a list of Share, Total and Distinct; got {constraint!r}."
+                )
+            if isinstance(constraint, Distinct):
+                self._check_distinct(constraint)
+            if isinstance(constraint, Total):
+                self._check_total(constraint)
         _ = self.replicate_bounds, [self.count_bounds(f) for f in factors]
         self._check_crossing()
         own = {self.candidates.by: factors[0]} if self.candidates.by is not None else {}
         object.__setattr__(self, "levels", MappingProxyType({**self.levels, **own}))
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
         object.__setattr__(self, "constraints", tuple(self.constraints))
+
+    def _check_total(self, total: Total) -> None:
+        factors = self.layout.factors if self.layout else ()
+        if self.layout is None and total.of == "units":
+            raise SpecificationError(f"{total!r} counts units, of which a space without a layout has none.")
+        if total.of not in ("observations", "units", *factors):
+            raise SpecificationError(
+                f"{total!r}: of must be 'observations', 'units' or one of the factors {listed(factors)}."
+                f"{nearest(total.of, factors)}"
+            )
+
+    def _check_distinct(self, limit: Distinct) -> None:
+        candidates = self.candidates
+        if type(candidates) is not Candidates or candidates.by is not None:
+            raise SpecificationError(
+                f"{limit!r} picks among single points, of a grid or a frame: neither a continuous region nor fixed "
+                "schedules. Give the points by Candidates.grid."
+            )
+        if limit.column not in candidates.points:
+            known = names_of(candidates.points)
+            raise SpecificationError(
+                f"{limit!r} names no candidate column.{nearest(limit.column, known)} Columns: {listed(known)}."
+            )
 
     def _check_crossing(self) -> None:
         """What belongs to crossed layouts only, what has no place in them, and bounds on cells."""

@@ -87,6 +87,21 @@ def whitening(information: Array) -> Array:
     )
 
 
+def identified(information: Array) -> Array:
+    """B of shape (p, r) and full rank, with BᵀMB regular for M of rank r: the identity where M is regular.
+
+    >>> identified(np.diag([4.0, 0.0]))
+    array([[0.5],
+           [0. ]])
+    """
+    scaled, scale = unit_diagonal(information)
+    values, vectors = np.linalg.eigh(scaled)
+    kept = values > SINGULAR
+    if kept.all():
+        return np.eye(len(information))
+    return np.asarray(scale[:, None] * vectors[:, kept] / np.sqrt(values[kept]))
+
+
 def vech_pairs(size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rows and columns of the lower triangle, column by column: the order of vech.
 

@@ -78,6 +78,8 @@ class Masses:
         for factor in self.points.labels:
             each = cost.of_units(factor, self.points.frame)
             total += self.unit_mean(factor, each, f"cost: units['{factor}']")
+        if len(self.start) > 1:  # an innermost unit and the one it lies in meet in a cell
+            total += self.unit_mean(list(self.start)[-1], np.full(len(self.atom), cost.cell), "cost: cell")
         return total
 
     def unit_mean(self, factor: str, values: Array, what: str) -> Array:

@@ -65,8 +65,7 @@ def simulate(
 
 def _plan(study: Study, stage: Callable[[str], None]) -> dict[str, Any]:
     """The plan of a study in whole numbers, as arguments of `simulate`."""
-    from optdesign.optimize import optimize
-    from optdesign.study.running import ask, explained
+    from optdesign.study.running import ask, explained, planned
 
     question = ask(study, stage)
     if question.already is not None:
@@ -74,9 +73,8 @@ def _plan(study: Study, stage: Callable[[str], None]) -> dict[str, Any]:
             f"{study.place('goal', 'already')}: what has been run is no longer random, and the plan is an addition to "
             "it. Leave already out, or simulate in Python by simulate(model, nominal, design)."
         )
-    stage("finding the best design")
+    best = planned(question, stage)
     with explained(question):
-        best = optimize(**question.parts)
         design = best.rounded.design
     return {"model": study.model, "nominal": best.nominal, "design": design, "test": question.test}
 
@@ -134,8 +132,9 @@ def _show(title: str, found: Simulation) -> None:
     console = Console(highlight=False)
     console.print(Text(f"{title}\nThe plan, simulated", style="bold"))
     for frame in found.texts():
+        # Narrower than the tables of a plan: intervals fold, and no column is cut off.
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column(str(frame.index.name))
+        table.add_column(str(frame.index.name), overflow="fold")
         for name in frame:
             table.add_column(str(name), justify="right")
         for label, row in zip(frame.index, frame.itertuples(index=False), strict=True):

@@ -164,7 +164,7 @@ def _columns(
 def fixed_columns(model: MixedModel, nominal: NominalValues, frame: pd.DataFrame) -> tuple[formulas.Encoding, Array]:
     """The model's encoding, learnt from the reference data or from `frame` itself, and its columns there, (rows, p)."""
     model.check_dispersion(nominal)
-    encoding = formulas.learn(model.parsed, frame) if nominal.reference is None else _learnt(model, nominal)
+    encoding = formulas.learn(model.parsed, frame) if nominal.reference is None else learnt(model, nominal)
     X = encoding.fixed_columns(frame)
     if X.shape[1] == 0:
         raise SpecificationError(f"'{model.formula}' has no fixed effects: there is nothing to plan for. Add a term.")
@@ -172,7 +172,7 @@ def fixed_columns(model: MixedModel, nominal: NominalValues, frame: pd.DataFrame
 
 
 @lru_cache(maxsize=64)
-def _learnt(model: MixedModel, nominal: NominalValues) -> formulas.Encoding:
+def learnt(model: MixedModel, nominal: NominalValues) -> formulas.Encoding:
     """The model's encoding by the reference data of its nominal values."""
     assert nominal.reference is not None  # else there is nothing to learn from
     return formulas.learn(model.parsed, nominal.reference)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from optdesign.covariance.components import averaged_component_information, check_interior
 from optdesign.covariance.deeper_information import deeper_information
-from optdesign.covariance.encoded import encode, fixed_columns
+from optdesign.covariance.encoded import encode, learnt
 from optdesign.covariance.exact import information_by_kind
 from optdesign.covariance.gls import component_information
 from optdesign.covariance.labelled import LabelledRows, labelled_rows, rows_of_kind
@@ -167,8 +167,7 @@ def parameters_of(
     model: MixedModel, nominal: NominalValues, parameters: str
 ) -> tuple[tuple[str, ...], Mapping[str, str], Array]:
     """Names, aliases and nominal values of the parameters, for nominal values with reference data."""
-    assert nominal.reference is not None  # the levels of categorical covariates are known
-    encoding, _ = fixed_columns(model, nominal, nominal.reference)
+    encoding = learnt(model, nominal)
     names, estimate = encoding.fixed_names, nominal.beta_vector(encoding)
     if parameters == "all":
         for factor in sorted(model.factors, key=lambda factor: ":" in factor):

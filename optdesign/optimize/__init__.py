@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from optdesign.costs import Cost
 from optdesign.covariance import check_order
 from optdesign.covariance.encoded import check_layout
 from optdesign.criteria import Criterion
-from optdesign.designs import Design, DesignSpace
+from optdesign.designs import Design, DesignSpace, Distinct
 from optdesign.errors import (
     AsymptoticRegimeWarning,
     ConvergenceError,
@@ -31,12 +31,11 @@ from optdesign.layouts import Crossed
 from optdesign.linalg import summed
 from optdesign.measures import CandidateRegion, names_of
 from optdesign.models import MixedModel, NominalValues
-from optdesign.optimize import interior
+from optdesign.optimize import distinct, interior, region
 from optdesign.optimize.certificate import Certificate, certify
 from optdesign.optimize.choices import NestedChoice, one_factor
 from optdesign.optimize.crossed import optimize_crossed
 from optdesign.optimize.problem import Problem, make_problem
-from optdesign.optimize.region import optimum
 from optdesign.optimize.result import Alternative, ExactDesign, OptimalDesign, Status
 from optdesign.optimize.rounding import Rounding, alternatives
 from optdesign.optimize.scenarios import with_references
@@ -53,8 +52,9 @@ Progress = Callable[[int, float], None]
 Solved = tuple[Problem, interior.Iterate]
 Algorithm = Callable[[Problem, Progress | None], Solved]
 
-#: Masses below this share of what the budget buys are dropped from the continuous optimum.
-NEGLIGIBLE = 1e-7
+#: Masses below this share of what the budget buys are dropped from the continuous optimum: below the first of these
+#: that loses nothing, because where information is nearly singular traces may matter.
+NEGLIGIBLE = (1e-7, 1e-9, 0.0)
 #: Efficiency bound from which a continuous design counts as optimal, and below which the search has failed.
 OPTIMAL, ACCEPTABLE = 1.0 - 1e-6, 0.999
 
@@ -160,8 +160,7 @@ def optimize(
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
         problem, notes = _problem(build, space)
         problem, iterate = _solved(_algorithm(method, space), problem, progress)
-        z, design = _tidied(problem, iterate.z)
-        certificate = certify(problem, replace(iterate, z=z), problem.loss(design))
+        z, design, certificate = _tidied(problem, iterate)
     loss = loss_at(problem, design)
     notes += (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
     notes += _regime(problem, design, loss)
@@ -230,8 +229,11 @@ def efficiency(
 
 
 def _algorithm(method: str, space: DesignSpace) -> Algorithm:
+    limited = any(isinstance(each, Distinct) for each in space.constraints)
     if method == "interior-point":
-        return optimum
+        return distinct.optimum if limited else region.optimum
+    if method == "semidefinite" and limited:
+        raise SpecificationError("method 'semidefinite' takes linear constraints only: leave Distinct out.")
     if method == "semidefinite" and isinstance(space.candidates, CandidateRegion):
         raise SpecificationError(
             "method 'semidefinite' takes candidate points, such as od.Candidates.grid(x=…), not a continuous region."
@@ -359,17 +361,33 @@ def _check_covariates(model: MixedModel, space: DesignSpace) -> None:
         )
 
 
-def _tidied(problem: Problem, z: Array) -> tuple[Array, Design]:
-    """Masses without the negligible ones, what lies within each unit kept in all, and the design they make."""
+def _tidied(problem: Problem, iterate: interior.Iterate) -> tuple[Array, Design, Certificate]:
+    """Masses without the negligible ones, the design they make, and its certificate.
+
+    Fewer are dropped only where that makes the design optimal: a search that stopped early is no reason to keep traces.
+    """
+    tried = (_certified(problem, iterate, _without(problem, iterate.z, share)) for share in NEGLIGIBLE)
+    first = next(tried)
+    return next((each for each in chain([first], tried) if each[2].efficiency_bound >= OPTIMAL), first)
+
+
+def _certified(problem: Problem, iterate: interior.Iterate, z: Array) -> tuple[Array, Design, Certificate]:
+    """Masses, the design they make, and its certificate."""
+    design = problem.choice.design(z[problem.chosen])
+    return z, design, certify(problem, replace(iterate, z=z), problem.loss(design))
+
+
+def _without(problem: Problem, z: Array, share: float) -> Array:
+    """Masses without those below a share, what lies within each unit kept in all, and their money spent on the rest."""
     own = problem.chosen
     tidy = z.copy()
-    tidy[own] = problem.choice.tidied(z[own], (z / problem.scale)[own] > NEGLIGIBLE)
+    tidy[own] = problem.choice.tidied(z[own], (z / problem.scale)[own] > share)
     if problem.choice.n_units and not tidy[: problem.choice.n_units].any():
         raise SpecificationError(
             "units are worth nothing to this criterion, so that ever more observations in ever fewer units are better: "
             "give counts a lowest value, or replicates a highest one."
         )
-    return tidy, problem.choice.design(tidy[own])
+    return problem.stretched(tidy)
 
 
 def _exact(

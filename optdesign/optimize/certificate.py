@@ -74,13 +74,18 @@ def certify(problem: Problem, iterate: Iterate, achieved: float) -> Certificate:
     The iterate's sensitivities belong to a point near its masses; they bound every admissible design, this one
     included.
     """
-    found = None
-    if iterate.multipliers is not None and iterate.levels is not None:
-        found = problem.priced(iterate.gain, iterate.multipliers, iterate.levels)
-    most, prices = found or problem.most(iterate.gain)
+    most, prices = most_of(problem, iterate)
     bound = iterate.bound - float(np.log(most))
     frame = _frame(problem, iterate.gain, prices, iterate.z)
     return Certificate(float(min(1.0, np.exp(bound - achieved))), frame, bound)
+
+
+def most_of(problem: Problem, iterate: Iterate) -> tuple[float, Array]:
+    """The most of Σ z*ψ that admissible masses reach, and the price of every mass: by the multipliers, if they do."""
+    found = None
+    if iterate.multipliers is not None and iterate.levels is not None:
+        found = problem.priced(iterate.gain, iterate.multipliers, iterate.levels)
+    return found or problem.most(iterate.gain)
 
 
 def _frame(problem: Problem, gain: Array, prices: Array, z: Array) -> pd.DataFrame:

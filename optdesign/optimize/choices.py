@@ -23,7 +23,7 @@ from optdesign.covariance.information import Information, PlainInformation
 from optdesign.covariance.labelled import labelled_rows
 from optdesign.covariance.nested import mass_information
 from optdesign.covariance.profiles import Units, unit_information
-from optdesign.designs import Design, DesignSpace, Group, Region, Share
+from optdesign.designs import Design, DesignSpace, Distinct, Group, Region, Share
 from optdesign.errors import SpecificationError
 from optdesign.layouts import Layout
 from optdesign.linalg import psd_root, summed
@@ -70,8 +70,8 @@ class Choice(Protocol):
     def over_observations(self, values: Array) -> Array:
         """Coefficients of the masses in the sum of a quantity over observations, shape (U + A,)."""
 
-    def over_units(self, values: Array, what: str) -> Array:
-        """Coefficients of the masses in the sum of a quantity over units of the outermost factor, shape (U + A,)."""
+    def over_units(self, values: Array, what: str, of: str = "units", /) -> Array:
+        """Coefficients of the masses in the sum over units of a factor, the outermost by default, shape (U + A,)."""
 
     def information(
         self, model: MixedModel, nominal: NominalValues, order: str, nodes: int, basis: Array
@@ -148,7 +148,7 @@ class StudyChoice:
         """Coefficients of the masses in the sum of a quantity over observations."""
         return np.append(0.0, self.region.atom_mean(values))
 
-    def over_units(self, values: Array, what: str) -> Array:
+    def over_units(self, values: Array, what: str, _of: str = "units", /) -> Array:
         """The study is the only unit."""
         return np.append(self.region.type_mean(values, what), np.zeros(self.region.n_atoms))
 
@@ -253,9 +253,10 @@ class NestedChoice:
         """Coefficients of the masses in the sum of a quantity over observations."""
         return np.concatenate([np.zeros(self.n_units), self.space.region.atom_mean(values)])
 
-    def over_units(self, values: Array, what: str) -> Array:
-        """Coefficients of the masses in the sum of a quantity over units of the outermost factor."""
-        return np.concatenate([self.masses.unit_mean(self.factors[0], values, what), np.zeros(self.masses.n_atoms)])
+    def over_units(self, values: Array, what: str, of: str = "units", /) -> Array:
+        """Coefficients of the masses in the sum of a quantity over units of a factor, the outermost by default."""
+        factor = self.factors[0] if of == "units" else of
+        return np.concatenate([self.masses.unit_mean(factor, values, what), np.zeros(self.masses.n_atoms)])
 
     def information(
         self, model: MixedModel, nominal: NominalValues, order: str, nodes: int, basis: Array
@@ -356,7 +357,7 @@ class ProfileChoice:
         """Sum of a quantity over the observations of a unit on each schedule."""
         return self._within_unit(self.space.region.atom_mean(values))
 
-    def over_units(self, values: Array, what: str) -> Array:
+    def over_units(self, values: Array, what: str, _of: str = "units", /) -> Array:
         """Value of a quantity in a unit on each schedule."""
         return self.masses.unit_mean(self.factor, values, what)
 
@@ -455,16 +456,18 @@ def bounded(what: str, coefficients: Array, low: float, high: float) -> Iterator
 
 
 def constraint_rows(choice: Choice, space: DesignSpace) -> Iterator[Row]:
-    """Bounds on shares and totals."""
+    """Bounds on shares and totals; how many distinct values are used is no linear constraint."""
     for each in space.constraints:
+        if isinstance(each, Distinct):
+            continue
         if isinstance(each, Share):
             yield from share_rows(each, *choice.shared(each.holds(space.region.frame)))
             continue
         values = each.values(space.region.frame)
-        if each.of == "units":
-            coefficients = choice.over_units(values, f"constraint: '{each.expression}'")
-        else:
+        if each.of == "observations":
             coefficients = choice.over_observations(values)
+        else:
+            coefficients = choice.over_units(values, f"constraint: '{each.expression}'", each.of)
         what = f"in the total of {each.expression} over {each.of} (constraints)"
         yield from bounded(what, coefficients, each.at_least, each.at_most)
 

@@ -219,7 +219,7 @@ def _continuous(problem: CrossedProblem, progress: Progress | None) -> _Found:
 
 def _check_money(problem: CrossedProblem, counts: CountProblem) -> None:
     """The money must buy the smallest design, and limit every number."""
-    price = float(counts.payments(counts.numbers(counts.cheapest)).sum()) * problem.money
+    price = problem.cheapest()
     if price > problem.money * (1 + 1e-12):
         raise InfeasibleBudgetError(
             f"after fixed costs {problem.money:,.2f} is left, and the cheapest design within the bounds costs "

@@ -81,6 +81,15 @@ def values_of(space: DesignSpace, layout: Crossed) -> Values:
     return values
 
 
+def price_tables(space: DesignSpace, layout: Crossed, cost: Cost) -> Array:
+    """Prices of a row, a column, a cell and an observation by their values, shape (4, rows, columns, others)."""
+    values, law = values_of(space, layout), space.observed or Measure.grid()
+    frame = (values.measure(values.even()) * law).points
+    rows, columns = (cost.of_units(factor, frame) for factor in layout.factors)
+    each = [rows, columns, np.full(len(frame), cost.cell), cost.of_observations(frame)]
+    return np.array([price.reshape(*values.sizes, -1) @ law.weights for price in each])
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """Λ, Λ' and T of the covariance Λ/m + Λ'/m' + T/N at given shares.
@@ -128,7 +137,7 @@ class CrossedProblem:
 
     def design(self, shares: Shares, numbers: Array) -> Design:
         """The design with these shares and (m, m', K, n)."""
-        rows, columns, cells, replicates = numbers.tolist()
+        rows, columns, cells, replicates = np.maximum(numbers, self.bounds.lowest).tolist()
         biregular = self.space.crossing == "biregular"
         return Design(
             self.layout,
@@ -153,15 +162,17 @@ class CrossedProblem:
     @cached_property
     def price_tables(self) -> Array:
         """Prices of a row, a column, a cell and an observation by their values, shape (4, rows, columns, others)."""
-        chosen, law = self.values.measure(self.values.even()), self.space.observed or Measure.grid()
-        frame = (chosen * law).points
-        rows, columns = (self.cost.of_units(factor, frame) for factor in self.layout.factors)
-        each = [rows, columns, np.full(len(frame), self.cost.cell), self.cost.of_observations(frame)]
-        return np.array([price.reshape(*self.values.sizes, -1) @ law.weights for price in each])
+        return price_tables(self.space, self.layout, self.cost)
 
     def prices(self, shares: Shares) -> Array:
         """Mean price of a row, a column, a cell and an observation, shape (4,)."""
         return np.asarray(np.einsum("prco,r,c,o->p", self.price_tables, *shares))
+
+    def cheapest(self) -> float:
+        """Price of the smallest design within the bounds, at equal shares and without fixed costs."""
+        none = Parts(np.zeros((1, 3, 1, 1)), True)
+        counts = self.counts(self.values.even(), none)
+        return float(counts.payments(counts.numbers(counts.cheapest)).sum()) * self.money
 
     def counts(self, shares: Shares, parts: Parts) -> CountProblem:
         """The problem in numbers at these shares, with as many units as there are kinds of them at least."""

@@ -61,7 +61,7 @@ class Iterate:
     corners : Multipliers or None
         Of the criterion's corners, where the algorithm has them.
     stopped : bool
-        Whether it was interrupted.
+        Whether it ended early, such as by an interrupt.
     """
 
     z: Array
@@ -167,7 +167,7 @@ def _sparser(problem: Problem, found: _Found) -> _Found:
     spreads it over all of them.
     """
     share, most = _shares(problem, found.atoms, found.z)
-    p = len(problem.basis)
+    p = problem.basis.shape[1]
     choices = [found.atoms[share >= threshold * most] for threshold in (0.1, 0.01)]
     if len(choices[0]) > problem.n_types * p * (p + 1) // 2:  # more than any optimum needs
         choices.insert(0, np.intersect1d(_spanning_atoms(problem), found.atoms))

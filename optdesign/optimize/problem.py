@@ -7,7 +7,7 @@ linear constraints on z.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from optdesign.covariance.profiles import design_information, parameters_of, ran
 from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters
 from optdesign.designs import Design, DesignSpace
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number
-from optdesign.linalg import SINGULAR
+from optdesign.linalg import SINGULAR, identified
 from optdesign.measures import Candidates
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.choices import SAMPLE, STUDY, Choice, Row, choice_of, one_factor
@@ -164,8 +164,9 @@ class Problem:
     nodes : int
         Quadrature nodes per random effect.
     criterion : BoundCriterion
-    basis : array, shape (p, p)
-        B: the search goes on in combinations of the parameters whose information BᵀMB is near the identity.
+    basis : array, shape (p, r)
+        B: the search goes on in combinations of the parameters whose information BᵀMB is regular, and near the
+        identity; fewer than p where no admissible design identifies all parameters.
     constraints : LinearConstraints
     price : array, shape (n,)
         Price of one unit of each kind and of one observation at each atom.
@@ -180,8 +181,10 @@ class Problem:
         The budget and further limits, fixed costs included.
     run : Design or None
         What has been run.
-    already : array, shape (S, p, p), or None
+    already : array, shape (S, r, r), or None
         Its information, in the basis.
+    complete : bool
+        Whether its candidates are all that may be used.
     """
 
     model: MixedModel
@@ -201,6 +204,7 @@ class Problem:
     parameters: str = "fixed"
     run: Design | None = None
     already: Array | None = None
+    complete: bool = True
 
     @property
     def nominal(self) -> NominalValues:
@@ -245,14 +249,34 @@ class Problem:
         return tuple(Augmented(new, old) for new, old in zip(sources, self.already, strict=True))
 
     def over(self, candidates: Candidates) -> Problem:
-        """The same problem over other candidates; its quadrature, basis and criterion stay."""
+        """The same problem over other candidates, not all that may be used; its quadrature and criterion stay."""
         space = replace(self.space, candidates=candidates)
-        choice = choice_of(space, (), self.parameters)
+        choice = choice_of(space, _cells(self.model, self.budgets), self.parameters)
         constraints, price, money, scale = _in_money(space, choice, self.budgets, self.already is not None)
-        return replace(self, space=space, choice=choice, constraints=constraints, price=price, money=money, scale=scale)
+        over = replace(
+            self,
+            space=space,
+            choice=choice,
+            constraints=constraints,
+            price=price,
+            money=money,
+            scale=scale,
+            complete=False,
+        )
+        return over._identified()
+
+    def _identified(self) -> Problem:
+        """The same problem in a basis of what its candidates identify; `NotEstimableError` where that is too little."""
+        informations = _even(self.informations)
+        self.working.require_estimable(informations, "design over these points")
+        basis = identified(informations.sum(axis=0))
+        if basis.shape[0] == basis.shape[1]:
+            return self
+        already = None if self.already is None else basis.T @ self.already @ basis
+        return replace(self, basis=self.basis @ basis, already=already)
 
     def informations_of(self, design: Design) -> Array:
-        """Information of a design in each scenario, with what has been run, in the basis, shape (S, p, p)."""
+        """Information of a design in each scenario, with what has been run, in the basis, shape (S, r, r)."""
         found = information_at(self.model, self.nominals, design, self.order, self.nodes, self.basis, self.parameters)
         return found if self.already is None else found + self.already
 
@@ -264,6 +288,16 @@ class Problem:
     def chosen(self) -> Index:
         """Positions in z of the masses that may be chosen: all but what has been run."""
         return np.concatenate([np.arange(self.choice.n_units), np.arange(self.n_units, len(self.price))])
+
+    def stretched(self, z: Array) -> Array:
+        """Admissible masses, the chosen ones multiplied as far as the constraints allow."""
+        own, c = np.zeros(len(z)), self.constraints
+        own[self.chosen] = z[self.chosen]
+        used, room = c.matrix @ own, c.upper - c.matrix @ (z - own)
+        fixed = np.abs(c.equal @ own) > EMPTY * (abs(c.equal) @ own)
+        limiting = (used > 0) & (room > 0)  # a bound on ratios of masses holds for every multiple
+        times = 1.0 if fixed.any() else float((room[limiting] / used[limiting]).min(initial=np.inf))
+        return z + max(times - 1.0, 0.0) * own if np.isfinite(times) else z
 
     def masses(self, atoms: Index) -> Index:
         """Positions in z of all unit counts and of some atoms."""
@@ -418,17 +452,19 @@ def make_problem(
     nominals = tuple(each.referring_to(space.reference) for each in criterion.scenarios or (nominal,))
     parameters = parameters_needed(model, nominals[0], criterion)
     _check_components(space, parameters)
-    factors = dict.fromkeys([*model.factors, *(factor for _, each, _ in budgets for factor in each.units)])
-    choice = choice_of(space, tuple(factor for factor in factors if ":" in factor), parameters)
+    choice = choice_of(space, _cells(model, budgets), parameters)
     in_money = _in_money(space, choice, budgets, already is not None)
     bound = bound_criterion(model, nominals, criterion)
     whole = np.eye(len(bound.names))
     nodes, informations = _settled_nodes(model, nominals, choice, order, whole)
     if already is not None:
         informations = informations + information_at(model, nominals, already, order, nodes, whole, parameters)
+    basis = identified(informations.sum(axis=0))
+    if basis.shape[1] < len(whole):  # a sample of the candidates may miss what only a few of them identify
+        informations = informations + _even(choice.information(model, each, order, nodes, whole) for each in nominals)
+        basis = identified(informations.sum(axis=0))
     bound.require_estimable(informations, "admissible design")
-    basis = whole
-    if one_factor(model, space.layout) and parameters == "fixed":
+    if one_factor(model, space.layout) and parameters == "fixed" and basis.shape[1] == len(whole):
         basis = _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
     run = None if already is None else information_at(model, nominals, already, order, nodes, basis, parameters)
     return Problem(
@@ -544,14 +580,24 @@ def _settled_nodes(
     sample, last = choice.sample(), np.zeros((0, 0, 0))
     effects = 0 if model.is_gaussian else max(random_effects(model, nominal) for nominal in nominals)
     for nodes in ladder(effects):
-        each = [sample.information(model, nominal, order, nodes, basis) for nominal in nominals]
-        information = np.array([one.whole.at(np.ones(one.n_units), np.ones(one.n_atoms)).information for one in each])
+        information = _even(sample.information(model, nominal, order, nodes, basis) for nominal in nominals)
         diagonal = np.diagonal(information, axis1=1, axis2=2)
         size = np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
         if last.size and (np.abs(information - last) <= QUADRATURE_TOLERANCE * size).all():
             break
         last = information
     return nodes, information
+
+
+def _even(sources: Iterable[Information]) -> Array:
+    """Information of one unit of each kind and one observation at each atom, in each scenario, shape (S, p, p)."""
+    return np.array([each.whole.at(np.ones(each.n_units), np.ones(each.n_atoms)).information for each in sources])
+
+
+def _cells(model: MixedModel, budgets: Sequence[tuple[str, Cost, float]]) -> tuple[str, ...]:
+    """Parts of units that the model or a price names."""
+    factors = dict.fromkeys([*model.factors, *(factor for _, cost, _ in budgets for factor in cost.units)])
+    return tuple(factor for factor in factors if ":" in factor)
 
 
 def _check_components(space: DesignSpace, parameters: str) -> None:
@@ -573,8 +619,8 @@ def _check_cost(cost: Cost, space: DesignSpace) -> None:
                 f"cost: units['{factor}'] prices parts of units, of which only fixed schedules say how many there are: "
                 "use Candidates.profiles, or put the price on observations."
             )
-    if cost.cell:
-        raise SpecificationError("cost: cell prices belong to crossed layouts; set cell=0 here.")
+    if cost.cell and len(factors) < 2:
+        raise SpecificationError("cost: cell prices belong to layouts of two factors; set cell=0 here.")
 
 
 def _constraints(choice: Choice, budgets: Sequence[tuple[str, Array, float]], run: bool) -> LinearConstraints:

@@ -36,7 +36,7 @@ class Status(Enum):
     OPTIMAL = "optimal: no admissible design is better by more than one part in a million"
     TO_TOLERANCE = "optimal to the tolerance that its efficiency bound states"
     LOCAL = "locally optimal: its certificate says among which designs no better one exists"
-    STOPPED = "stopped by the user; its efficiency bound states how far it came"
+    STOPPED = "stopped early; its efficiency bound states how far it came"
 
     def __repr__(self) -> str:
         return self.name.lower().replace("_", " ")

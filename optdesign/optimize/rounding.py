@@ -118,7 +118,8 @@ class Rounding:
         The schedules that were looked at.
     design : Design
     bound : float
-        −log Φ below which no plan in whole numbers can come; −inf where not every schedule was looked at.
+        −log Φ below which no plan in whole numbers can come; −inf where not every schedule, or not every point, was
+        looked at.
     build : callable
         From counts on the pool's schedules to a design.
     """
@@ -143,7 +144,9 @@ def round_design(problem: Problem, z: Array) -> Rounding:
     pool = _around(close) if every is None else make_pool(problem, every, close.basis)
     build = partial(_as_design, problem, pool)
     counts, bound = solved(pool, np.array([near.get(s, 0.0) for s in pool.schedules]))
-    return Rounding(pool, _preferred(pool, counts, build), bound if every is not None else -np.inf, build)
+    return Rounding(
+        pool, _preferred(pool, counts, build), bound if every is not None and problem.complete else -np.inf, build
+    )
 
 
 def solved(pool: Pool, near: Array) -> tuple[Array, float]:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-#: Level of every Monte-Carlo interval.
-CONFIDENCE = 0.95
-#: Its normal quantile.
+#: Normal quantile of every Monte-Carlo interval, at 95 %.
 QUANTILE = 1.959963984540054
 
 

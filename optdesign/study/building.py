@@ -20,7 +20,7 @@ from optdesign.criteria import (
     EOptimality,
     IOptimality,
 )
-from optdesign.designs import Design, DesignSpace, Share, Total
+from optdesign.designs import Constraint, Design, DesignSpace, Distinct, Share, Total
 from optdesign.errors import OptDesignError, SpecificationError, listed
 from optdesign.inference import WaldTest
 from optdesign.layouts import Nested
@@ -75,9 +75,11 @@ def space_of(study: Study) -> DesignSpace:
         )
 
 
-def _constraint(table: ConstraintTable) -> Share | Total:
+def _constraint(table: ConstraintTable) -> Constraint:
     if table.condition is not None:
         return Share(table.condition, **table.bounds)
+    if table.distinct is not None:
+        return Distinct(table.distinct, int(table.bounds["at_most"]))
     return Total(table.total or "", **table.bounds, of=table.of)
 
 

@@ -447,7 +447,7 @@ def _uses(study: Study) -> Iterator[tuple[Keys, str]]:
             yield ("model", key), getattr(tables.model, key)
     yield from ((("space", "levels", name), name) for name in tables.space.levels)
     for at, constraint in enumerate(tables.space.constraints):
-        text = constraint.condition or constraint.total or ""
+        text = constraint.condition or constraint.total or constraint.distinct or ""
         yield from ((("space", "constraints", at), name) for name in _names(text))
     for where, cost in _costs(study).items():
         prices: dict[Keys, str | float] = {("units", factor): price for factor, price in cost.units.items()}

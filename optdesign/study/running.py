@@ -15,6 +15,7 @@ import pandas as pd
 
 from optdesign import formula as formulas
 from optdesign.covariance import coefficient_index
+from optdesign.designs import Distinct
 from optdesign.errors import (
     AsymptoticRegimeWarning,
     InfeasibleBudgetError,
@@ -91,11 +92,7 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
     start = time.perf_counter()
     with _collected() as regime:
         question = ask(study, progress)
-        progress("finding the best design")
-        with explained(question):
-            best = optimize(**question.parts)
-        if best.status is Status.STOPPED:  # a study is done as a whole, or not at all
-            raise KeyboardInterrupt
+        best = planned(question, progress)
         progress("working out what the plan can show")
         precision = _precision(best)
         tested = _Tested.of(question, best, _orders(precision))
@@ -117,6 +114,17 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
         tuple(dict.fromkeys([*notes, *tested.notes])),
         time.perf_counter() - start,
     )
+
+
+def planned(question: Question, progress: Callable[[str], None]) -> OptimalDesign:
+    """The best design of a study, its errors with their place in the file; `KeyboardInterrupt` after Ctrl-C."""
+    progress("finding the best design")
+    with explained(question):
+        best = optimize(**question.parts)
+    # A study is done as a whole, or not at all; but a search among values also ends early by itself.
+    if best.status is Status.STOPPED and not any(isinstance(each, Distinct) for each in question.space.constraints):
+        raise KeyboardInterrupt
+    return best
 
 
 def _unspent(question: Question, best: OptimalDesign) -> Iterator[str]:

@@ -159,7 +159,7 @@ class Layout(Table):
 
 
 class Constraint(Table):
-    """A bound on the share of units, or of observations, at which a condition holds, or on a total over them."""
+    """A bound on the share of units or observations at which a condition holds, on a total, or on distinct values."""
 
     condition: Name | None = Field(
         default=None, description="an expression in the candidate columns, such as \"arm == 'control'\""
@@ -167,18 +167,21 @@ class Constraint(Table):
     total: Name | None = Field(
         default=None, description='an expression in the candidate columns that is added up, such as "dose > 5"'
     )
+    distinct: Name | None = Field(default=None, description="a candidate column: how many of its values may be used")
     of: Literal["observations", "units"] = Field(
         default="observations", description="'observations' or 'units': what a total is over"
     )
     at_least: Number | None = Field(
         default=None, description="the smallest share, between 0 and 1, or the smallest total"
     )
-    at_most: Number | None = Field(default=None, description="the largest share, between 0 and 1, or the largest total")
+    at_most: Number | None = Field(
+        default=None, description="the largest share, between 0 and 1, the largest total, or the most distinct values"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Constraint:
-        if (self.condition is None) == (self.total is None):
-            raise ValueError("give either condition = '…', for a share, or total = '…'.")
+        if sum(kind is not None for kind in (self.condition, self.total, self.distinct)) != 1:
+            raise ValueError("give one of condition = '…', for a share, total = '…' and distinct = '…'.")
         if self.at_least is None and self.at_most is None:
             raise ValueError("bounds nothing: give at_least or at_most.")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
@@ -190,8 +193,15 @@ class Constraint(Table):
         for key, bound in self.bounds.items() if self.condition is not None else ():
             if not 0 <= bound <= 1:
                 raise ValueError(f"{key} = {bound:g} is not a share: needed a number between 0 and 1.")
-        if self.condition is not None and "of" in self.model_fields_set:
+        if self.total is None and "of" in self.model_fields_set:
             raise ValueError("of belongs to a total; a share is of units where its condition is constant within one.")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Constraint:
+        whole = self.at_most is not None and self.at_most >= 1 and self.at_most % 1 == 0
+        if self.distinct is not None and (self.at_least is not None or not whole):
+            raise ValueError("distinct takes at_most alone, a whole number of at least 1: the most values to use.")
         return self
 
     @property
@@ -233,7 +243,7 @@ class Space(Table):
     constraints: Annotated[tuple[Constraint, ...], Field(strict=False)] = Field(
         default=(),
         description='a list of tables { condition = "arm == \'control\'", at_least = 0.3 } or { total = "dose > 5", '
-        "at_most = 200 }",
+        'at_most = 200 } or { distinct = "dose", at_most = 3 }',
     )
 
 
@@ -249,7 +259,7 @@ class Cost(Table):
         default=0.0, description="the price of one observation, a number or an expression; not negative"
     )
     cell: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        default=0.0, description="the price of one observed cell of a crossed layout, a number; not negative"
+        default=0.0, description="the price of one pair of units of two factors that meet, a number; not negative"
     )
     fixed: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0.0, description="the price of having the study at all, a number; not negative"

@@ -71,8 +71,6 @@ def describe(study: Study, space: DesignSpace) -> Iterator[str]:
 
 
 def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
-    from optdesign.designs import Share
-
     points = space.candidates.points
     for name in points:
         level = f"per {study.unit}" if name in space.levels else f"per {study.observation}"
@@ -88,11 +86,7 @@ def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
         names = ", ".join(map(str, space.observed.points))
         yield f"Observed, not chosen, is {names}, with {len(space.observed.points)} different values in its law."
     for constraint in space.constraints:
-        bounds = f"between {constraint.at_least:g} and {constraint.at_most:g}"
-        if isinstance(constraint, Share):
-            yield f"The share with {constraint.condition} is {bounds}."
-        else:
-            yield f"The total of {constraint.expression} over {constraint.of} is {bounds}."
+        yield f"{constraint.words[0].upper()}{constraint.words[1:]}."
 
 
 def _range(bounds: tuple[float, float]) -> str:

@@ -311,7 +311,10 @@ def test_a_smallest_set_of_contradicting_bounds_is_named(bounds, limits, named, 
         ({"expression": "dose"}, "one of them finite"),
         ({"expression": "dose", "at_least": 3, "at_most": 2}, "at_least ≤ at_most"),
         ({"expression": "dose", "at_most": float("nan")}, "at_least ≤ at_most"),
-        ({"expression": "dose", "at_most": 2, "of": "people"}, "of must be 'observations' or 'units'; got 'people'"),
+        (
+            {"expression": "dose", "at_most": 2, "of": 3},
+            "of must be 'observations', 'units' or the name of a factor; got 3",
+        ),
     ],
 )
 def test_wrong_totals(total, message):
@@ -331,7 +334,7 @@ def test_totals_that_do_not_fit_the_space():
     )
     with pytest.raises(od.SpecificationError, match="varies within a unit"):
         od.optimize(ARMS, ARM_GUESS, within, EFFECT, COST, 5_000)
-    with pytest.raises(od.SpecificationError, match="list of Share and Total"):
+    with pytest.raises(od.SpecificationError, match="list of Share, Total and Distinct"):
         doses(constraints=["dose > 3"])
 
 

@@ -273,7 +273,7 @@ def test_all_problems_are_listed_one_per_line(study):
         ("[cost]", '[[space.constraints]]\ntotal = "bsae"\nat_most = 3\n[cost]', ("uses the column 'bsae'",)),
         ("[cost]", '[[space.constraints]]\ntotal = "base"\n[cost]', ("constraints[1]: bounds nothing",)),
         ("[cost]", '[[space.constraints]]\ncondition = "base > 9"\nat_least = 3\n[cost]', ("3 is not a share",)),
-        ("[cost]", '[[space.constraints]]\nat_least = 3\n[cost]', ("constraints[1]: give either condition",)),
+        ("[cost]", '[[space.constraints]]\nat_least = 3\n[cost]', ("constraints[1]: give one of condition",)),
         ('coefficient = "trt"', 'coefficient = "age"', ("line 35, [test] coefficient: 'age' is not a coefficient",)),
         ("budget = 150_000", "budget = inf", ("line 32, [goal] budget: got inf", "a positive finite number")),
         ("budget = 150_000", 'budget = "150000"', ("line 32, [goal] budget: got '150000'",)),

@@ -165,15 +165,24 @@ def test_no_warning_but_that_of_the_design_found():
     assert len(caught) == 1
 
 
-def test_crossed_layouts_are_refused():
-    crossed = od.MixedModel("y ~ 1 + (1 | reader) + (1 | image)")
-    guess = od.NominalValues([0.0], {"reader": 0.6, "image": 0.35}, 1.0)
-    with pytest.raises(od.SpecificationError, match="nested layouts and plain designs"):
-        od.cheapest(
-            crossed,
-            guess,
-            od.DesignSpace(od.Crossed("reader", "image")),
-            od.COptimality({"Intercept": 1.0}),
-            od.Cost({"reader": 1.0, "image": 1.0}),
-            value=0.1,
-        )
+@pytest.mark.parametrize("crossing", ["complete", "biregular"])
+def test_crossed_layouts_against_closed_forms(crossing):
+    # The least variance for B, one observation per cell at C: {αc + α'c' + 2√(αα'(BC + cc')) + sC}/B with
+    # α = σ_u² + sc'/B and α' = σ_v² + sc/B where all cells are observed, {√(σ_u²c) + √(σ_v²c') + √(sC)}²/B where not.
+    (su, sv, s), (c, d, C) = (0.6, 0.35, 1.1), (12.0, 7.0, 0.85)
+    B = 2_000.0
+    a, b = su + s * d / B, sv + s * c / B
+    value = {
+        "complete": (a * c + b * d + 2 * np.sqrt(a * b * (B * C + c * d)) + s * C) / B,
+        "biregular": (np.sqrt(su * c) + np.sqrt(sv * d) + np.sqrt(s * C)) ** 2 / B,
+    }[crossing]
+    best = od.cheapest(
+        od.MixedModel("y ~ 1 + (1 | reader) + (1 | image)"),
+        od.NominalValues([0.0], {"reader": su, "image": sv}, s),
+        od.DesignSpace(od.Crossed("reader", "image"), crossing=crossing),
+        od.COptimality({"Intercept": 1.0}),
+        od.Cost({"reader": c, "image": d}, observation=C),
+        value=value,
+    )
+    assert best.budget == pytest.approx(B, rel=1e-5)
+    assert best.certificate.efficiency_bound > 0.999999

@@ -88,7 +88,7 @@ def test_exact_design_of_a_plain_model_lists_its_points():
         (od.SpecificationError, r"units names 'clinic'", {"cost": od.Cost({"clinic": 900.0}, 40.0)}),
         (
             od.SpecificationError,
-            r"cell prices belong to crossed layouts",
+            r"cell prices belong to layouts of two factors",
             {"cost": od.Cost({"patient": 900.0}, 40.0, cell=1.0)},
         ),
         (od.SpecificationError, r"varies within a unit.*levels=", {"levels": {}}),
