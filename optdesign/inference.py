@@ -247,9 +247,55 @@ def power(model: MixedModel, nominal: NominalValues, design: Design, test: WaldT
     >>> round(power(model, guess, design, WaldTest("Intercept", df=math.inf)), 4)
     0.994
     """
-    plan = _Plan(model, nominal, design, test, order)
-    plan.check_df()
-    return plan.at_counts(1.0)
+    return power_at(covariance(model, nominal, design, order), model, nominal, design, test)
+
+
+def power_at(
+    cov: AsymptoticCovariance, model: MixedModel, nominal: NominalValues, design: Design, test: WaldTest
+) -> float:
+    """Power of a Wald test where the covariance of the design is at hand; see `power`, which works it out.
+
+    Parameters
+    ----------
+    cov : AsymptoticCovariance
+        Of the fixed effects at the design.
+    model : MixedModel
+    nominal : NominalValues
+    design : Design
+    test : WaldTest
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    NotEstimableError
+        Where the design cannot estimate the coefficient.
+    SpecificationError
+        Where no degrees of freedom are left.
+
+    Examples
+    --------
+    >>> from optdesign.layouts import Nested
+    >>> model, guess = MixedModel("y ~ 1 + (1 | unit)"), NominalValues([1.0], {"unit": 0.25}, dispersion=1.0)
+    >>> design = Design(Nested("unit"), counts={"unit": 10}, replicates=4)
+    >>> cov = covariance(model, guess, design, "exact")
+    >>> round(power_at(cov, model, guess, design, WaldTest("Intercept", df=math.inf)), 4)
+    0.994
+    """
+    df = degrees_of_freedom(model, nominal, design, test.coefficient) if test.df == "auto" else float(test.df)
+    shift = _effect(model, nominal, design, test, cov) / math.sqrt(_variance(cov, test.coefficient))
+    return _tail_power(test, shift, df)
+
+
+def _effect(
+    model: MixedModel, nominal: NominalValues, design: Design, test: WaldTest, cov: AsymptoticCovariance
+) -> float:
+    """Nominal value of the coefficient less its null value."""
+    frame = design.region.frame if nominal.reference is None else nominal.reference
+    beta = nominal.beta_vector(formulas.learn(model.parsed, frame))
+    return float(beta[cov.position(test.coefficient)] - test.null)
 
 
 def _tail_power(test: WaldTest, shift: float, df: float) -> float:
@@ -352,20 +398,13 @@ class _Plan:
     @cached_property
     def effect(self) -> float:
         """Nominal value of the coefficient less its null value."""
-        frame = self.design.region.frame if self.nominal.reference is None else self.nominal.reference
-        beta = self.nominal.beta_vector(formulas.learn(self.model.parsed, frame))
-        return float(beta[self.base.position(self.test.coefficient)] - self.test.null)
+        return _effect(self.model, self.nominal, self.design, self.test, self.base)
 
     @cached_property
     def df(self) -> _DfBudget:
         if self.test.df == "auto":
             return _df_budget(self.model, self.nominal, self.design, self.test.coefficient)
         return _DfBudget(math.inf, 0.0, "")
-
-    def check_df(self) -> None:
-        """Raise where the design leaves the test no degrees of freedom."""
-        if self.test.df == "auto":
-            degrees_of_freedom(self.model, self.nominal, self.design, self.test.coefficient)
 
     def at_counts(self, factor: float) -> float:
         """Power with every count multiplied: a covariance of any order is divided by the same factor."""
@@ -378,9 +417,7 @@ class _Plan:
 
     def with_many_replicates(self) -> float:
         """Limit of the power in the number of replicates: what units absorb has the leading order's variance."""
-        limit = replace(self, design=self.design.scaled(replicates=MANY), order="leading")
-        limit.check_df()
-        return limit.at_counts(1.0)
+        return power(self.model, self.nominal, self.design.scaled(replicates=MANY), self.test, "leading")
 
 
 def _variance(cov: AsymptoticCovariance, coefficient: str) -> float:

@@ -27,7 +27,7 @@ from optdesign.errors import (
     listed,
 )
 from optdesign.fit import check_family, translated
-from optdesign.inference import WaldTest, degrees_of_freedom, power
+from optdesign.inference import WaldTest, degrees_of_freedom, power_at
 from optdesign.linalg import vech_pairs
 from optdesign.models import MixedModel, NominalValues
 from optdesign.simulate.replicates import Experiment, Record, fit_rows
@@ -162,9 +162,9 @@ def _theory(
     known = next(iter(covariances.values()))
     test_df = df[known.position(test.coefficient)] if isinstance(test.df, str) else float(test.df)
     powers = {}
-    for order in covariances:
+    for order, cov in covariances.items():
         with suppress(SpecificationError):  # layouts whose power has no theory
-            powers[order] = power(model, nominal, design, test, order)
+            powers[order] = power_at(cov, model, nominal, design, test)
     return Theory(covariances, df, test_df, powers)
 
 

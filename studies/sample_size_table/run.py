@@ -1,0 +1,168 @@
+"""A published table of sample sizes, with simulated power: python studies/sample_size_table/run.py
+
+Writes table.csv, row by row, and power.svg/png beside this file. Replicates are kept in replicates/ as they come, so
+that a run that is cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+import optdesign as od
+from optdesign.plotting import save
+
+HERE = Path(__file__).parent
+MODEL = od.MixedModel("y ~ x + (1 + x | group)", family="poisson")
+TEST = od.WaldTest("x", alternative="greater", alpha=0.05)
+POWER, OBSERVATIONS, REPLICATIONS = 0.9, 20, 1000
+X = od.Measure.grid(x=[0, 1])
+ORDERS = {"leading": ("#d55e00", "^"), "two-term": ("#0072b2", "o")}
+USUAL = (0.5, 0.1, 0.25)
+#: Fixed effects, and vech of the covariance of the random effects, of each column of the table.
+COLUMNS = (
+    *(((intercept, 0.3), USUAL) for intercept in (-1.5, -0.5, 0.5)),
+    *(((-1.5, slope), USUAL) for slope in (0.2, 0.4, 0.5)),
+    *(((-1.5, 0.3), sigma) for sigma in ((0.5, -0.1, 0.25), (1.0, 0.2, 0.5), (1.0, -0.2, 0.5))),
+)
+#: Groups and simulated power as published, by column and order.
+PUBLISHED = {
+    (0, "leading"): (24, 0.370),
+    (0, "two-term"): (130, 0.880),
+    (1, "leading"): (24, 0.585),
+    (1, "two-term"): (63, 0.901),
+    (2, "leading"): (24, 0.758),
+    (2, "two-term"): (39, 0.898),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the table: its column, the order that gives the groups, and whether x is drawn or set half and half."""
+
+    column: int
+    order: str
+    drawn: bool
+
+    @property
+    def nominal(self) -> od.NominalValues:
+        """Nominal values of the column."""
+        beta, (intercept, both, slope) = COLUMNS[self.column]
+        return od.NominalValues(beta, {"group": [[intercept, both], [both, slope]]})
+
+    def design(self, groups: int) -> od.Design:
+        """Groups of 20 observations, ten of them at 1 or as many as chance has it."""
+        law = {"observed": X} if self.drawn else {"measure": X}
+        return od.Design(od.Nested("group"), counts={"group": groups}, replicates=OBSERVATIONS, **law)
+
+    @cached_property
+    def groups(self) -> int:
+        """Smallest number of groups that has the power by the order."""
+        return od.sample_size(
+            MODEL, self.nominal, self.design(100), TEST, power=POWER, solve_for="group", order=self.order
+        ).count
+
+    def simulation(self, replications: int, workers: int, folder: Path) -> od.Simulation:
+        """Replicates of the cell, kept in the folder."""
+        store = folder / f"{self.column}-{self.order}-{'drawn' if self.drawn else 'set'}.jsonl"
+        design = self.design(self.groups)
+        return od.simulate(MODEL, self.nominal, design, TEST, replications, seed=1, workers=workers, store=store)
+
+    def row(self, found: od.Simulation) -> dict[str, object]:
+        """The cell as a row of results, beside what is published."""
+        beta, sigma = COLUMNS[self.column]
+        low, high = found.power.interval
+        return {
+            **dict(zip(("beta0", "beta1", "sigma00", "sigma01", "sigma11"), (*beta, *sigma), strict=True)),
+            "order": self.order,
+            "x": "drawn" if self.drawn else "set",
+            "groups": self.groups,
+            "power": found.power.value,
+            "low": low,
+            "high": high,
+            "failed": found.failed.count,
+            "singular": found.boundary.count,
+            **{f"power by {order}": found.theory.power[order] for order in ("two-term", "exact")},
+            **self.comparison(found),
+        }
+
+    def comparison(self, found: od.Simulation) -> dict[str, object]:
+        """What is published, with its 95 % interval: whether this lies in it, and how many standard errors apart."""
+        if (self.column, self.order) not in PUBLISHED:
+            return {}
+        groups, power = PUBLISHED[self.column, self.order]
+        here, variance = found.power.value, power * (1.0 - power) / REPLICATIONS
+        half = 1.96 * math.sqrt(variance)
+        return {
+            "published groups": groups,
+            "published power": power,
+            "published low": power - half,
+            "published high": power + half,
+            "in interval": self.groups == groups and abs(here - power) <= half,
+            "apart": (here - power) / math.sqrt(variance + here * (1.0 - here) / found.replications),
+        }
+
+
+def cells() -> Iterator[Cell]:
+    """All cells with x drawn; with x set too where the published power may tell them apart."""
+    for column in range(len(COLUMNS)):
+        for order in ORDERS:
+            yield Cell(column, order, drawn=True)
+            if (column, order) in PUBLISHED:
+                yield Cell(column, order, drawn=False)
+
+
+def label(row: pd.Series) -> str:
+    """Values of a column in words."""
+    return "β = ({beta0:g}, {beta1:g}), Σ = ({sigma00:g}, {sigma01:g}, {sigma11:g})".format(**row)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Simulated power with its interval for every column of the table, by both orders."""
+    figure = Figure(figsize=(8.0, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for shift, (order, (colour, marker)) in zip((-0.12, 0.12), ORDERS.items(), strict=True):
+        part = 100 * table[(table["x"] == "drawn") & (table["order"] == order)].select_dtypes("number")
+        place, groups = shift + pd.RangeIndex(len(part)).to_numpy(), (part["groups"] / 100).astype(int)
+        error = [part["power"] - part["low"], part["high"] - part["power"]]
+        axes.errorbar(part["power"], place, xerr=error, fmt=marker, color=colour, label=order, markersize=5)
+        axes.plot(part["power by exact"], place, "|", color=colour, markersize=11)
+        axes.plot(part["published power"], place, "D", color="black", markerfacecolor="none", markersize=8)
+        for at, power, number in zip(place, part["power"], groups, strict=True):
+            axes.annotate(f"m = {number}", (power, at), (-24, 0), textcoords="offset points", ha="right", va="center")
+    axes.axvline(100 * POWER, color="0.6", linewidth=1, zorder=0)
+    names = table.apply(label, axis=1).unique()
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("Simulated power in %, with 95 % intervals")
+    axes.legend(title="Groups by order", frameon=False, loc="lower left")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def main() -> None:
+    """The table and its figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--replications", type=int, default=REPLICATIONS)
+    parser.add_argument("--out", type=Path, default=HERE)
+    asked = parser.parse_args()
+    folder = asked.out / "replicates"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for cell in cells():
+        rows.append(cell.row(cell.simulation(asked.replications, asked.workers, folder)))
+        pd.DataFrame(rows).round(4).to_csv(asked.out / "table.csv", index=False)
+    save(figure(pd.DataFrame(rows)), asked.out / "power")
+
+
+if __name__ == "__main__":
+    main()
