@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import optdesign as od
 from optdesign.simulate.result import Rate
@@ -61,6 +62,15 @@ def test_batches_may_come_back_in_any_order(whole):
             return future
 
     assert same(whole, run(executor=LastFirst()))
+
+
+def test_power_by_each_order_rests_on_the_covariance_shown(whole, monkeypatch):
+    """Φ(−z_{α/2} + δ) + Φ(−z_{α/2} − δ) with δ = 0.5/se; nothing is worked out a second time for it."""
+    for order, cov in whole.theory.covariances.items():
+        shift, critical = 0.5 / cov.standard_errors[1], norm.isf(0.025)
+        assert whole.theory.power[order] == pytest.approx(norm.sf(critical - shift) + norm.cdf(-critical - shift))
+    monkeypatch.delattr("optdesign.inference.covariance")
+    assert run(2).theory.power == whole.theory.power
 
 
 def test_replicates_are_those_of_the_public_functions():
