@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,11 +44,10 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the table: its column, the order that gives the groups, and whether x is drawn or set half and half."""
+    """A cell of the table: its column, and the order that gives the number of groups."""
 
     column: int
     order: str
-    drawn: bool
 
     @property
     def nominal(self) -> od.NominalValues:
@@ -57,10 +55,10 @@ class Cell:
         beta, (intercept, both, slope) = COLUMNS[self.column]
         return od.NominalValues(beta, {"group": [[intercept, both], [both, slope]]})
 
-    def design(self, groups: int) -> od.Design:
-        """Groups of 20 observations, ten of them at 1 or as many as chance has it."""
-        law = {"observed": X} if self.drawn else {"measure": X}
-        return od.Design(od.Nested("group"), counts={"group": groups}, replicates=OBSERVATIONS, **law)
+    @staticmethod
+    def design(groups: int) -> od.Design:
+        """Groups of 20 observations, x drawn for each."""
+        return od.Design(od.Nested("group"), counts={"group": groups}, replicates=OBSERVATIONS, observed=X)
 
     @cached_property
     def groups(self) -> int:
@@ -71,7 +69,7 @@ class Cell:
 
     def simulation(self, replications: int, workers: int, folder: Path) -> od.Simulation:
         """Replicates of the cell, kept in the folder."""
-        store = folder / f"{self.column}-{self.order}-{'drawn' if self.drawn else 'set'}.jsonl"
+        store = folder / f"{self.column}-{self.order}.jsonl"
         design = self.design(self.groups)
         return od.simulate(MODEL, self.nominal, design, TEST, replications, seed=1, workers=workers, store=store)
 
@@ -82,7 +80,6 @@ class Cell:
         return {
             **dict(zip(("beta0", "beta1", "sigma00", "sigma01", "sigma11"), (*beta, *sigma), strict=True)),
             "order": self.order,
-            "x": "drawn" if self.drawn else "set",
             "groups": self.groups,
             "power": found.power.value,
             "low": low,
@@ -110,13 +107,9 @@ class Cell:
         }
 
 
-def cells() -> Iterator[Cell]:
-    """All cells with x drawn; with x set too where the published power may tell them apart."""
-    for column in range(len(COLUMNS)):
-        for order in ORDERS:
-            yield Cell(column, order, drawn=True)
-            if (column, order) in PUBLISHED:
-                yield Cell(column, order, drawn=False)
+def cells() -> list[Cell]:
+    """All cells, column by column."""
+    return [Cell(column, order) for column in range(len(COLUMNS)) for order in ORDERS]
 
 
 def label(row: pd.Series) -> str:
@@ -129,7 +122,7 @@ def figure(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(8.0, 4.6), layout="constrained")
     axes = figure.subplots()
     for shift, (order, (colour, marker)) in zip((-0.12, 0.12), ORDERS.items(), strict=True):
-        part = 100 * table[(table["x"] == "drawn") & (table["order"] == order)].select_dtypes("number")
+        part = 100 * table[table["order"] == order].select_dtypes("number")
         place, groups = shift + pd.RangeIndex(len(part)).to_numpy(), (part["groups"] / 100).astype(int)
         error = [part["power"] - part["low"], part["high"] - part["power"]]
         axes.errorbar(part["power"], place, xerr=error, fmt=marker, color=colour, label=order, markersize=5)
