@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import optdesign as od
@@ -23,7 +24,8 @@ MODEL = od.MixedModel("y ~ x + (1 + x | group)", family="poisson")
 TEST = od.WaldTest("x", alternative="greater", alpha=0.05)
 POWER, OBSERVATIONS, REPLICATIONS = 0.9, 20, 1000
 X = od.Measure.grid(x=[0, 1])
-ORDERS = {"leading": ("#d55e00", "^"), "two-term": ("#0072b2", "o")}
+#: Colour, marker and side of the label.
+ORDERS = {"leading": ("#d55e00", "^", -1), "two-term": ("#0072b2", "o", 1)}
 USUAL = (0.5, 0.1, 0.25)
 #: Fixed effects, and vech of the covariance of the random effects, of each column of the table.
 COLUMNS = (
@@ -121,24 +123,32 @@ def figure(table: pd.DataFrame) -> Figure:
     """Simulated power with its interval for every column of the table, by both orders."""
     figure = Figure(figsize=(8.0, 4.6), layout="constrained")
     axes = figure.subplots()
-    for shift, (order, (colour, marker)) in zip((-0.12, 0.12), ORDERS.items(), strict=True):
-        part = 100 * table[table["order"] == order].select_dtypes("number")
-        place, groups = shift + pd.RangeIndex(len(part)).to_numpy(), (part["groups"] / 100).astype(int)
-        error = [part["power"] - part["low"], part["high"] - part["power"]]
-        axes.errorbar(part["power"], place, xerr=error, fmt=marker, color=colour, label=order, markersize=5)
-        axes.plot(part["power by exact"], place, "|", color=colour, markersize=11)
-        axes.plot(part["published power"], place, "D", color="black", markerfacecolor="none", markersize=8)
-        for at, power, number in zip(place, part["power"], groups, strict=True):
-            axes.annotate(f"m = {number}", (power, at), (-24, 0), textcoords="offset points", ha="right", va="center")
+    for order in ORDERS:
+        _draw(axes, order, table[table["order"] == order].reset_index(drop=True))
     axes.axvline(100 * POWER, color="0.6", linewidth=1, zorder=0)
     names = table.apply(label, axis=1).unique()
     axes.set_yticks(range(len(names)), names)
+    axes.set(xlim=(20, 102), xlabel="Simulated power in %, with 95 % intervals")
     axes.invert_yaxis()
-    axes.set_xlabel("Simulated power in %, with 95 % intervals")
-    axes.legend(title="Groups by order", frameon=False, loc="lower left")
+    handles, texts = axes.get_legend_handles_labels()
+    first = dict(zip(texts, handles, strict=True))
+    axes.legend(first.values(), first, frameon=False, loc="lower center")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure
+
+
+def _draw(axes: Axes, order: str, rows: pd.DataFrame) -> None:
+    """The cells of an order: simulated, exact and published power in per cent, and the number of groups."""
+    colour, marker, side = ORDERS[order]
+    place, power = rows.index + 0.12 * side, 100 * rows["power"]
+    error = [power - 100 * rows["low"], 100 * rows["high"] - power]
+    axes.errorbar(power, place, xerr=error, fmt=marker, color=colour, label=f"m by {order}", markersize=5)
+    axes.plot(100 * rows["power by exact"], place, "|", color="black", markersize=11, label="exact information")
+    axes.plot(100 * rows["published power"], place, "D", color="black", mfc="none", ms=8, label="published")
+    for at, percent, number in zip(place, power, rows["groups"], strict=True):
+        where = {"xytext": (28 * side, 0), "ha": "left" if side > 0 else "right", "va": "center"}
+        axes.annotate(f"m = {number}", (percent, at), textcoords="offset points", **where)
 
 
 def main() -> None:
@@ -154,7 +164,7 @@ def main() -> None:
     for cell in cells():
         rows.append(cell.row(cell.simulation(asked.replications, asked.workers, folder)))
         pd.DataFrame(rows).round(4).to_csv(asked.out / "table.csv", index=False)
-    save(figure(pd.DataFrame(rows)), asked.out / "power")
+    save(figure(pd.read_csv(asked.out / "table.csv")), asked.out / "power")
 
 
 if __name__ == "__main__":
