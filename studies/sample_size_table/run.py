@@ -83,6 +83,7 @@ class Cell:
             **dict(zip(("beta0", "beta1", "sigma00", "sigma01", "sigma11"), (*beta, *sigma), strict=True)),
             "order": self.order,
             "groups": self.groups,
+            "replicates": found.replications,
             "power": found.power.value,
             "low": low,
             "high": high,
