@@ -129,11 +129,11 @@ def figure(table: pd.DataFrame) -> Figure:
     axes.axvline(100 * POWER, color="0.6", linewidth=1, zorder=0)
     names = table.apply(label, axis=1).unique()
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlim=(20, 102), xlabel="Simulated power in %, with 95 % intervals")
+    axes.set(xlim=(15, 102), xlabel="Simulated power in %, with 95 % intervals")
     axes.invert_yaxis()
     handles, texts = axes.get_legend_handles_labels()
     first = dict(zip(texts, handles, strict=True))
-    axes.legend(first.values(), first, frameon=False, loc="lower center")
+    axes.legend(first.values(), first, frameon=False, loc="lower center", bbox_to_anchor=(0.62, 0.0))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure
