@@ -12,9 +12,11 @@ from __future__ import annotations
 from optdesign.plotting.certificates import sensitivity
 from optdesign.plotting.house import FAINT, INK, MOST_ROWS, MUTED, PAPER, SERIES, new_axes, save
 from optdesign.plotting.measures import design_measure
-from optdesign.plotting.patterns import covariance_pattern, layout_patterns
+from optdesign.plotting.patterns import covariance_pattern, layout_patterns, observation_covariance
 from optdesign.plotting.powers import power_curves
+from optdesign.plotting.precision import confidence_ellipses, frontier
 from optdesign.plotting.surfaces import budget_line, criterion_surface
+from optdesign.plotting.trust import accuracy_map, robustness_profile
 
 __all__ = [
     "FAINT",
@@ -23,13 +25,18 @@ __all__ = [
     "MUTED",
     "PAPER",
     "SERIES",
+    "accuracy_map",
     "budget_line",
+    "confidence_ellipses",
     "covariance_pattern",
     "criterion_surface",
     "design_measure",
+    "frontier",
     "layout_patterns",
     "new_axes",
+    "observation_covariance",
     "power_curves",
+    "robustness_profile",
     "save",
     "sensitivity",
 ]

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 #: Columns of a certificate's sensitivities that are not covariates.
 _COLUMNS = ("kind", "sensitivity", "price", "ratio", "mass")
-
-
 #: Candidates on a line up to which each is marked: a covariate with few values has nothing between them.
 _MOST_MARKED = 30
 

@@ -11,11 +11,14 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -26,7 +29,9 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), (0, (8, 2)))
 ORDER_STYLE = {"two-term": 0, "leading": 1, "averaged": 2, "exact": 3}
 
-
+#: Below the middle vermilion, above it blue: stays apart under the usual colour deficiencies.
+DIVERGING = LinearSegmentedColormap.from_list("house", [SERIES[1], PAPER, SERIES[0]])
+SEQUENTIAL = LinearSegmentedColormap.from_list("house", [PAPER, SERIES[0]])
 #: Lines that one set of axes can tell apart, and rows that one can label.
 MOST_LINES, MOST_ROWS = len(SERIES), 14
 #: Characters across a legend, each entry with seven for its handle.
@@ -74,7 +79,8 @@ def save(figure: Figure, path: str | Path, dpi: int = 144) -> tuple[Path, Path]:
     return svg, png
 
 
-def house(ax: Axes, x: str, y: str, grid: str = "y") -> None:
+def house(ax: Axes, x: str, y: str, grid: Literal["", "x", "y", "both"] = "y") -> None:
+    """Labels, and as little else as tells the numbers."""
     ax.set_xlabel(plain(x), color=INK, fontsize=10)
     ax.set_ylabel(plain(y), color=INK, fontsize=10)
     ax.set_facecolor(PAPER)
@@ -82,10 +88,8 @@ def house(ax: Axes, x: str, y: str, grid: str = "y") -> None:
     ax.spines[["left", "bottom"]].set_color(MUTED)
     ax.tick_params(colors=INK, color=MUTED, labelsize=9, length=3)
     ax.set_axisbelow(True)
-    if grid == "x":
-        ax.xaxis.grid(True, color=FAINT, linewidth=0.6)
-    elif grid == "y":
-        ax.yaxis.grid(True, color=FAINT, linewidth=0.6)
+    if grid:
+        ax.grid(True, axis=grid, color=FAINT, linewidth=0.6)
 
 
 def legend(ax: Axes, handles: Sequence[Line2D], y: float = 1.0) -> None:
@@ -103,6 +107,15 @@ def legend(ax: Axes, handles: Sequence[Line2D], y: float = 1.0) -> None:
         handlelength=2.2,
         columnspacing=1.4,
     )
+
+
+def colour_bar(ax: Axes, drawn: ScalarMappable, label: str) -> Colorbar:
+    """The scale of a heatmap, beside it."""
+    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.85, pad=0.03)
+    bar.outline.set_visible(False)
+    bar.set_label(plain(label), color=INK, fontsize=10)
+    bar.ax.tick_params(colors=INK, color=MUTED, labelsize=9, length=3)
+    return bar
 
 
 def row_labels(ax: Axes, labels: Sequence[str], note: str) -> None:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from optdesign.covariance.observations import ObservationCovariance
 from optdesign.errors import SpecificationError
-from optdesign.plotting.house import INK, MUTED, PAPER, SERIES, house, legend, plain
+from optdesign.plotting.house import DIVERGING, INK, MUTED, PAPER, SEQUENTIAL, SERIES, colour_bar, house, legend, plain
 
 Index = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
@@ -40,6 +41,32 @@ def covariance_pattern(ax: Axes, units: Mapping[str, npt.ArrayLike]) -> Axes:
     filled = _correlations(ax, codes)
     ax.set_title(f"{filled} entries not zero", fontsize=9, color=MUTED, loc="left")
     legend(ax, _factor_swatches(codes), y=1.08)
+    return ax
+
+
+def observation_covariance(ax: Axes, found: ObservationCovariance, unit: str = "") -> Axes:
+    """Heatmap of V = ZGZᵀ + R: how much observations vary, and vary together; what is not correlated is left white.
+
+    Parameters
+    ----------
+    ax : Axes
+    found : ObservationCovariance
+        Of `observation_covariance`, in the order in which observations are drawn.
+    unit : str
+        Of a covariance, such as "ms²".
+
+    Returns
+    -------
+    Axes
+        A bar beside it says which colour is which covariance.
+    """
+    most = float(np.abs(found.matrix).max())
+    shades, least = (DIVERGING, -most) if (found.matrix < 0).any() else (SEQUENTIAL, 0.0)
+    image = ax.imshow(found.matrix, cmap=shades, vmin=least, vmax=most, interpolation="nearest")
+    house(ax, "observation", "observation", grid="")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(7, integer=True))
+    colour_bar(ax, image, f"covariance, in {unit}" if unit else "covariance")
     return ax
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,8 @@ from optdesign.plotting.house import INK, MUTED, ORDER_STYLE, house, legend, lin
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from optdesign.simulate import Simulation
 
 #: Ratio of the largest to the smallest number of units above which their axis is logarithmic.
 WIDE = 30
@@ -26,8 +28,9 @@ def power_curves(
     wanted: float | None = None,
     *,
     units: str = "units",
+    simulated: Mapping[float, Simulation] | None = None,
 ) -> Axes:
-    """Power against the number of units, a line per order of the covariance.
+    """Power against the number of units, a line per order of the covariance, and what simulation finds.
 
     Parameters
     ----------
@@ -40,6 +43,8 @@ def power_curves(
         Power that is wanted; marked.
     units : str
         Label of the axis.
+    simulated : mapping from number of units to Simulation, optional
+        With a test; drawn with their 95 % Monte-Carlo intervals.
 
     Returns
     -------
@@ -54,7 +59,7 @@ def power_curves(
         if planned is not None:
             at = float(np.interp(planned, line["units"], line["power"]))
             ax.plot([planned], [at], "o", color=style["color"], markersize=7, zorder=3)
-    legend(ax, [*handles, *_goals(ax, planned, wanted)])
+    legend(ax, [*handles, *_simulated(ax, simulated or {}), *_goals(ax, planned, wanted)])
     if frame["units"].max() > WIDE * frame["units"].min():
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -63,6 +68,17 @@ def power_curves(
     ax.set_ylim(0.0, 1.02)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     return ax
+
+
+def _simulated(ax: Axes, simulations: Mapping[float, Simulation]) -> Iterator[Line2D]:
+    found = [(units, each.power) for units, each in simulations.items() if each.power is not None]
+    if not found:
+        return
+    at, rates = zip(*found, strict=True)
+    low, high = np.array([rate.interval for rate in rates]).T
+    ax.vlines(at, low, high, color=INK, linewidth=1.4, zorder=4)
+    style: dict[str, Any] = {"marker": "s", "markersize": 5, "linestyle": "", "color": INK, "zorder": 5}
+    yield from ax.plot(at, [rate.value for rate in rates], label="simulated, 95 % interval", **style)
 
 
 def _goals(ax: Axes, planned: float | None, wanted: float | None) -> Iterator[Line2D]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from optdesign.designs import Design
+from optdesign.optimize.profile import Surface
 from optdesign.plotting.house import INK, MUTED, SERIES, house, legend, mean_replicates, optimum_style, plain
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ Array = npt.NDArray[np.float64]
 
 #: Efficiencies at which contours are drawn, those of interest closer together.
 EFFICIENCY_LEVELS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
-
-
 #: Where along the replicates contours carry their labels: away from the optimum, where the budget's limit crosses.
 LABEL_AT = 0.14
 
@@ -79,41 +78,51 @@ def _unit_axis(ax: Axes, replicates: Array, units: Array, label: str) -> None:
 
 def criterion_surface(
     ax: Axes,
-    frame: pd.DataFrame,
-    budget: float,
-    optimum: Design,
+    surface: Surface,
+    budgets: Sequence[float] | None = None,
     *,
-    units: str = "units",
-    replicates: str = "observations per unit",
+    first: str | None = None,
+    second: str | None = None,
 ) -> Axes:
-    """Contours of efficiency over the numbers of units and of observations per unit, with the budget's limit.
+    """Contours of efficiency over two numbers that money buys, with a line of designs that cost each budget.
 
     Parameters
     ----------
     ax : Axes
-    frame : DataFrame
-        A grid: columns ``units``, ``replicates``, ``efficiency`` and ``spend``.
-    budget : float
-        The limit is drawn where `spend` equals it.
-    optimum : Design
-    units, replicates : str
-        Labels of the axes.
+    surface : Surface
+        From `criterion_surface`: numbers of units upwards and of observations per unit across, or of a crossed layout's
+        rows upwards and columns across.
+    budgets : sequence of float, optional
+        In the currency of the cost; the optimum's own by default, which is drawn strongest.
+    first, second : str, optional
+        Labels of the axis upwards and of that across.
 
     Returns
     -------
     Axes
     """
-    house(ax, replicates, units, grid="")
-    n, m, efficiency = _grid(frame, "efficiency")
-    lines = ax.contour(n, m, efficiency, levels=EFFICIENCY_LEVELS, colors=SERIES[0], linewidths=1.0)
+    across = {"replicates": "observations per unit"}.get(surface.second, surface.second)
+    house(ax, second or across, first or surface.first, grid="")
+    x, y, efficiency = _grid(surface, "efficiency")
+    lines = ax.contour(x, y, efficiency, levels=EFFICIENCY_LEVELS, colors=SERIES[0], linewidths=1.0)
     at = _label_places(lines.allsegs, ax)
     ax.clabel(lines, fmt=lambda level: f"{100 * level:.0f} %", fontsize=9, colors=INK, manual=at)
-    ax.contour(n, m, _grid(frame, "spend")[2], levels=[budget], colors=SERIES[1], linewidths=2.2)
-    (mark,) = ax.plot([mean_replicates(optimum)], [optimum.units], **optimum_style())
-    contour = Line2D([], [], color=SERIES[0], linewidth=1.0, label="efficiency")
-    limit = Line2D([], [], color=SERIES[1], linewidth=2.2, label="the budget")
-    legend(ax, [contour, limit, mark])
+    limits = [_limit(ax, surface, budget) for budget in budgets or [surface.budget]]
+    (mark,) = ax.plot([surface.optimum[1]], [surface.optimum[0]], **optimum_style())
+    legend(ax, [Line2D([], [], color=SERIES[0], linewidth=1.0, label="efficiency"), *limits, mark])
     return ax
+
+
+def _limit(ax: Axes, surface: Surface, budget: float) -> Line2D:
+    """The designs that cost a budget."""
+    own = bool(np.isclose(budget, surface.budget))
+    dash: Literal["-"] | tuple[float, Sequence[float]] = "-" if own else (0, (3, 2))
+    width = 2.2 if own else 1.4
+    ax.contour(
+        *_grid(surface, "spend"), levels=[budget], colors=SERIES[1], linewidths=width, linestyles=[dash], zorder=2.5
+    )
+    label = "the budget" if own else f"{budget:,.0f}"
+    return Line2D([], [], color=SERIES[1], linewidth=width, linestyle=dash, label=label)
 
 
 def _label_places(contours: Sequence[Sequence[Array]], ax: Axes) -> list[tuple[float, float]]:
@@ -128,6 +137,6 @@ def _label_places(contours: Sequence[Sequence[Array]], ax: Axes) -> list[tuple[f
     return places
 
 
-def _grid(frame: pd.DataFrame, column: str) -> tuple[Array, Array, Array]:
-    table = frame.pivot_table(index="units", columns="replicates", values=column)
+def _grid(surface: Surface, column: str) -> tuple[Array, Array, Array]:
+    table = surface.frame.pivot_table(index=surface.first, columns=surface.second, values=column)
     return table.columns.to_numpy(float), table.index.to_numpy(float), table.to_numpy(float)

@@ -117,9 +117,10 @@ def _budget_line(result: StudyResult) -> list[Sketch]:
 
 
 def _surface(result: StudyResult) -> list[Sketch]:
-    frame, labels, best = result.surface, _axes_labels(result), result.best
-    if frame is None:
+    surface, labels, best = result.surface, _axes_labels(result), result.best
+    if surface is None:
         return []
+    frame = surface.frame
     affordable = frame[frame["spend"] <= best.budget]
     held_back = bool((affordable["efficiency"] > 1.0 + 1e-6).any())
     remark = (
@@ -134,7 +135,7 @@ def _surface(result: StudyResult) -> list[Sketch]:
             f"proportions, and the line of designs that cost the whole budget. {remark}",
             f"Contours of efficiency. The optimum is {words.number(best.design.units)} {labels['units']} with "
             f"{words.number(best.design.observations / best.design.units)} {labels['replicates']} on average.",
-            lambda ax: plotting.criterion_surface(ax, frame, best.budget, best.design, **labels),
+            lambda ax: plotting.criterion_surface(ax, surface, first=labels["units"], second=labels["replicates"]),
         )
     ]
 

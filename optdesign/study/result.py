@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from optdesign.fit import Fit
     from optdesign.inference import SampleSize
     from optdesign.optimize import OptimalDesign
+    from optdesign.optimize.profile import Surface
 
 #: Libraries whose version may change a digit of a plan.
 LIBRARIES = ("numpy", "scipy", "pandas", "formulaic", "glmm", "cvxpy")
@@ -51,7 +52,7 @@ class StudyResult:
     budget_line : DataFrame or None
         Columns ``replicates``, ``units``, ``value``, ``efficiency``: the best design with the same number of
         observations in every unit. None without a layout.
-    surface : DataFrame or None
+    surface : Surface or None
         The criterion over numbers of units and observations per unit. None without a layout.
     warnings : tuple of str
     seconds : float
@@ -66,7 +67,7 @@ class StudyResult:
     power_curves: pd.DataFrame | None
     needed: SampleSize | None
     budget_line: pd.DataFrame | None
-    surface: pd.DataFrame | None
+    surface: Surface | None
     warnings: tuple[str, ...]
     seconds: float
 

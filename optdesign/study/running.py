@@ -29,7 +29,7 @@ from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample
 from optdesign.models import NominalValues
 from optdesign.optimize import OptimalDesign, Status, optimize
 from optdesign.optimize.problem import bound_criterion, make_problem
-from optdesign.optimize.profile import budget_line, criterion_surface
+from optdesign.optimize.profile import Surface, budget_line, criterion_surface
 from optdesign.optimize.scoring import reported
 from optdesign.study.building import (
     already_of,
@@ -329,7 +329,7 @@ def _counts(best: OptimalDesign, test: WaldTest, needed: SampleSize | None) -> l
     return [float(count) for count in counts if count >= lowest]
 
 
-def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, Surface | None]:
     """The budget line and the criterion's surface; neither without units, no surface around what has been run."""
     design = best.design
     if design.layout is None:
