@@ -103,6 +103,8 @@ def criterion_surface(
     """
     across = {"replicates": "observations per unit"}.get(surface.second, surface.second)
     house(ax, second or across, first or surface.first, grid="")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(8, integer=True))
     x, y, efficiency = _grid(surface, "efficiency")
     lines = ax.contour(x, y, efficiency, levels=EFFICIENCY_LEVELS, colors=SERIES[0], linewidths=1.0)
     at = _label_places(lines.allsegs, ax)
