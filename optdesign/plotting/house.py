@@ -29,7 +29,7 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), (0, (8, 2)))
 ORDER_STYLE = {"two-term": 0, "leading": 1, "averaged": 2, "exact": 3}
 
-#: Below the middle vermilion, above it blue, an odd number for a white middle: stays apart under the usual colour deficiencies.
+#: Vermilion below the middle, which is white for there is an odd number of them, and blue above.
 DIVERGING = LinearSegmentedColormap.from_list("house", [SERIES[1], PAPER, SERIES[0]], N=257)
 SEQUENTIAL = LinearSegmentedColormap.from_list("house", [PAPER, SERIES[0]])
 #: Lines that one set of axes can tell apart, and rows that one can label.

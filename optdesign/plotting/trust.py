@@ -66,8 +66,11 @@ def robustness_profile(ax: Axes, found: Robustness, *, label: str | None = None)
     -------
     Axes
     """
+    from pandas.api.types import is_numeric_dtype
+
     frame = found.to_frame()
-    if "parameter" in frame and len(set(frame["parameter"])) == 1 and len(frame) > 1:
+    profile = "parameter" in frame and is_numeric_dtype(frame["nominal"])
+    if profile and len(set(frame["parameter"])) == 1 and len(frame) > 1:
         _profile_line(ax, frame.sort_values("nominal"), label)
     else:
         _case_dots(ax, frame)
@@ -106,4 +109,7 @@ def _lowest(frame: pd.DataFrame) -> float:
 
 
 def _case(row: Mapping[Hashable, Any]) -> str:
-    return f"{row['parameter']}: {row['nominal']:.3g}" if "parameter" in row else f"scenario {row['scenario']}"
+    if "scenario" in row:
+        return f"scenario {row['scenario']}"
+    nominal = row["nominal"]
+    return f"{row['parameter']}: {nominal if isinstance(nominal, str) else f'{nominal:.3g}'}"

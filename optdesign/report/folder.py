@@ -13,12 +13,19 @@ from optdesign.errors import SpecificationError, listed
 CONTENTS = frozenset(
     {
         "index.html",
+        "report.md",
+        "report.json",
+        "report.pdf",
+        "tables.tex",
         "plan.json",
         "plan.csv",
+        "field-sheet.csv",
         "schedule.csv",
         "precision.csv",
         "power.csv",
         "sensitivity.csv",
+        "robustness.csv",
+        "alternatives.csv",
         "figures",
     }
 )

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from optdesign.costs import Cost
 from optdesign.designs import Design, Group
 from optdesign.optimize import ExactDesign, OptimalDesign
-from optdesign.study import telling, words
+from optdesign.study import judging, telling, words
+from optdesign.study.comparing import MONEY
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from optdesign.study import StudyResult
+
+
+#: Rows of the field sheet that a page shows.
+MOST_SHEET_ROWS = 12
 
 
 @dataclass(frozen=True)
@@ -74,15 +80,28 @@ def money(best: OptimalDesign, unit: str, observation: str, currency: str) -> Ta
     return Table(f"Money{f', in {currency}' if currency else ''}", header, rows, total=True)
 
 
+def money_of(result: StudyResult) -> Table:
+    """What the plan costs."""
+    study = result.study
+    return money(result.best, study.unit, study.observation, study.currency)
+
+
 def precision(result: StudyResult) -> Table:
-    """Standard errors by order, and their ratio; without random effects one column, because all orders are the same."""
+    """Standard errors by order, and their ratio; without random effects one column, because all orders are the same.
+
+    With several orders, also how far the variance by the order used is from that by another.
+    """
     if not result.best.model.factors:
         header, frame = ["Coefficient", "Standard error"], result.precision[[result.best.order]]
         return Table("Standard errors at the plan", header, _numbers(frame))
     frame = result.precision
     header = ["two-term / leading" if c == "ratio" else str(c) for c in frame]
     caption = "Standard errors at the plan, by order of the covariance"
-    return Table(caption, ["Coefficient", *header], _numbers(frame))
+    rows = _numbers(frame)
+    if (other := judging.compared_with(result)) is not None:
+        header.append(f"variance, {result.best.order} against {other}")
+        rows = [[*row, f"{100 * off:+.1f} %"] for row, off in zip(rows, judging.off_by(result, other), strict=True)]
+    return Table(caption, ["Coefficient", *header], rows)
 
 
 def _numbers(frame: pd.DataFrame) -> list[list[str]]:
@@ -101,33 +120,107 @@ def power(result: StudyResult) -> Table:
 
 
 def coefficients(result: StudyResult) -> Table:
-    """Nominal coefficients, with the standard errors of the pilot where there was one."""
+    """Nominal coefficients, with the standard errors of the pilot where there was one, and their source."""
+    source = judging.source(result)
     if result.fit is not None:
-        header = ["Coefficient", "Estimate", "Standard error"]
-        return Table("Fixed effects, as fitted to the pilot data", header, _numbers(result.fit.to_frame()))
+        header = ["Coefficient", "Estimate", "Standard error", "Source"]
+        rows = [[*row, source] for row in _numbers(result.fit.to_frame())]
+        return Table("Fixed effects, as fitted to the pilot data", header, rows)
     encoding = result.encoding
     values = result.best.nominal.beta_vector(encoding)
-    rows = [[n, words.number(float(v))] for n, v in zip(encoding.fixed_names, values, strict=True)]
-    return Table("Fixed effects, as stated in the study file", ["Coefficient", "Value"], rows)
+    rows = [[n, words.number(float(v)), source] for n, v in zip(encoding.fixed_names, values, strict=True)]
+    return Table("Fixed effects, as stated in the study file", ["Coefficient", "Value", "Source"], rows)
 
 
 def components(result: StudyResult) -> list[Table]:
     """A table per grouping factor: variances, standard deviations and covariances of its random effects."""
-    best, tables = result.best, []
+    best, source = result.best, judging.source(result)
+    tables = []
     for factor in best.model.factors:
         names = result.encoding.random_names(factor)
         matrix = best.nominal.matrix(factor, names)
         rows = [
-            [name, words.number(float(np.sqrt(matrix[i, i]))), *(words.number(float(v)) for v in matrix[i])]
+            [name, words.number(float(np.sqrt(matrix[i, i]))), *(words.number(float(v)) for v in matrix[i]), source]
             for i, name in enumerate(names)
         ]
         columns = ["Variance"] if len(names) == 1 else [f"Covariance with {name}" for name in names]
-        header = ["Random effect", "Standard deviation", *columns]
+        header = ["Random effect", "Standard deviation", *columns, "Source"]
         tables.append(Table(f"Random effects of {factor}", header, rows))
     return tables
 
 
+def doubts(result: StudyResult) -> Table:
+    """What the plan is worth under other nominal values."""
+    caption = "The plan under other nominal values (× times as believed, se standard errors of the pilot)"
+    return _mixed(caption, result.doubts, result.coefficient, text=2)
+
+
+def alternatives(result: StudyResult) -> Table:
+    """The plan beside others for the same money."""
+    frame = result.alternatives.rename(columns={"units": words.plural(result.study.unit)})
+    frame = frame.rename(columns={"observations": words.plural(result.study.observation)})
+    currency = result.study.currency
+    caption = f"Designs for the same money{f', in {currency}' if currency else ''}"
+    return _mixed(caption, frame, result.coefficient, text=1)
+
+
+def _mixed(caption: str, frame: pd.DataFrame, coefficient: str | None, text: int) -> Table:
+    """A table of a data frame whose columns are shares, money, numbers and text."""
+    form: dict[str, Callable[[Any], str]] = {
+        "efficiency": words.percent,
+        "power": words.probability,
+        "spend": _whole,
+        MONEY: _whole,
+    }
+    names = {"standard error": f"standard error of {coefficient}"}
+    columns = [[form.get(str(c), judging.shown)(value) for value in frame[c]] for c in frame]
+    header = [names.get(str(c), str(c)) for c in frame]
+    return Table(caption, [name[:1].upper() + name[1:] for name in header], list(zip(*columns, strict=True)), text=text)
+
+
+def _whole(amount: float) -> str:
+    return words.money(round(amount), "")
+
+
+def first_rows(sheet: pd.DataFrame, who: str) -> Table:
+    """The beginning of a field sheet."""
+    shown = sheet.head(MOST_SHEET_ROWS)
+    more = f", the first {len(shown)} of {len(sheet):,}" if len(sheet) > len(shown) else ""
+    rows = [[str(value) for value in row] for row in shown.to_numpy(dtype=object)]
+    return Table(f"Field sheet, a row per {who}{more}", [str(c) for c in sheet], rows, text=sheet.shape[1])
+
+
 # Files
+
+
+def field_sheet(result: StudyResult) -> pd.DataFrame:
+    """A row per unit in the order drawn: what is set for the unit, how many observations, and where.
+
+    Without grouping factor it is the schedule itself, a row per observation.
+    """
+    import pandas as pd
+
+    plan = result.best.rounded
+    rows = schedule(plan, result.study.tables.report.seed)
+    if plan.design.layout is None:
+        return rows
+    factor = plan.design.layout.factors[0]
+    covariates = [name for name in rows if name not in (*plan.design.layout.factors, "group")]
+    between = [name for name in covariates if name in plan.design.groups[0].at]
+    within = [name for name in covariates if name not in between]
+    sheet = []
+    for unit, own in rows.groupby(factor, sort=False):
+        set_here = {name: own[name].iloc[0] for name in between}
+        where = {"at": _places(own[within])} if within else {}
+        sheet.append({factor: unit, **set_here, "observations": len(own), **where})
+    return pd.DataFrame(sheet)
+
+
+def _places(rows: pd.DataFrame) -> str:
+    """The points of one unit in order, with their times."""
+    names = [str(name) for name in rows]
+    times = Counter(rows.itertuples(index=False, name=None))
+    return words.schedule([{"at": dict(zip(names, at, strict=True)), "times": k} for at, k in times.items()])
 
 
 def schedule(plan: ExactDesign, seed: int) -> pd.DataFrame:

@@ -146,6 +146,16 @@ def already_of(study: Study) -> Design | None:
         return Design.from_frame(read_frame(study, name), layout, study.model.covariates)
 
 
+def pilot_of(study: Study) -> Design | None:
+    """The pilot's own design, if there was a pilot."""
+    name = study.tables.nominal.from_pilot
+    if name is None:
+        return None
+    with placed(study, "nominal", "from_pilot"):
+        layout = Nested(*study.factors) if study.factors else None
+        return Design.from_frame(read_frame(study, name), layout, study.model.covariates)
+
+
 def criterion_of(study: Study, space: DesignSpace) -> Criterion:
     """What is minimised; 'c' alone is the variance of the tested coefficient."""
     table = study.tables.goal.stated

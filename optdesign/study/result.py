@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from optdesign.inference import SampleSize
     from optdesign.optimize import OptimalDesign
     from optdesign.optimize.profile import Surface
+    from optdesign.study.tables import Test
 
 #: Libraries whose version may change a digit of a plan.
 LIBRARIES = ("numpy", "scipy", "pandas", "formulaic", "glmm", "cvxpy")
@@ -54,6 +55,10 @@ class StudyResult:
         observations in every unit. None without a layout.
     surface : Surface or None
         The criterion over numbers of units and observations per unit. None without a layout.
+    doubts : DataFrame
+        What the plan is worth under other nominal values: a row per case.
+    alternatives : DataFrame
+        The plan beside equal allocation and the pilot's design, for the same money.
     warnings : tuple of str
     seconds : float
         How long it took.
@@ -68,6 +73,8 @@ class StudyResult:
     needed: SampleSize | None
     budget_line: pd.DataFrame | None
     surface: Surface | None
+    doubts: pd.DataFrame
+    alternatives: pd.DataFrame
     warnings: tuple[str, ...]
     seconds: float
 
@@ -77,6 +84,11 @@ class StudyResult:
         best = self.best
         frame = best.space.region.frame if best.nominal.reference is None else best.nominal.reference
         return formulas.learn(best.model.parsed, frame)
+
+    @property
+    def coefficient(self) -> str | None:
+        """The coefficient that is tested, or the only one that the criterion is about."""
+        return coefficient_of_interest(self.best, self.study.tables.test)
 
     def nominal_value(self, coefficient: str) -> float:
         """Nominal value of a coefficient, by its name or that of its term."""
@@ -112,7 +124,7 @@ class StudyResult:
             "seed": tables.report.seed,
             "study": tables.model_dump(mode="python", exclude_unset=True),
         }
-        return {key: _plain(value) for key, value in plan.items()}
+        return {key: as_json(value) for key, value in plan.items()}
 
     def __repr__(self) -> str:
         power = "".join(f"\npower, order '{order}': {value:.4f}" for order, value in self.power.items())
@@ -123,6 +135,19 @@ class StudyResult:
             f"Standard errors\n{self.precision.to_string(float_format='%.6g')}{power}\n"
             f"{telling.proof_of(self)}{notes}"
         )
+
+
+def coefficient_of_interest(best: OptimalDesign, test: Test | None) -> str | None:
+    """The coefficient that is tested, or the only one that the criterion is about."""
+    from optdesign.criteria import COptimality
+
+    if test is not None:
+        name = test.coefficient
+    elif isinstance(best.criterion, COptimality) and len(best.criterion.coefficients) == 1:
+        (name,) = best.criterion.coefficients
+    else:
+        return None
+    return best.covariance.names[best.covariance.position(name)]
 
 
 def groups_of(design: Design) -> list[dict[str, Any]]:
@@ -154,12 +179,12 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """As JSON has it: numbers that are whole but for rounding errors without a point, and no infinities."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): as_json(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [as_json(inner) for inner in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

@@ -107,26 +107,12 @@ def summary(result: StudyResult) -> str:
     return sentence(
         [
             f"{plan(best.rounded.design, *names)}: {totals(best.rounded.design, *names)}, {amount}",
-            precision(result, coefficient_of_interest(result)),
+            precision(result, result.coefficient),
             power(result),
             f"This assumes {_belief(result)}",
             at_most_better(best.rounded.efficiency_bound),
         ]
     )
-
-
-def coefficient_of_interest(result: StudyResult) -> str | None:
-    """The coefficient that is tested, or the only one that the criterion is about."""
-    from optdesign.criteria import COptimality
-
-    best, test = result.best, result.study.tables.test
-    if test is not None:
-        name = test.coefficient
-    elif isinstance(best.criterion, COptimality) and len(best.criterion.coefficients) == 1:
-        (name,) = best.criterion.coefficients
-    else:
-        return None
-    return best.covariance.names[best.covariance.position(name)]
 
 
 def size(result: StudyResult) -> tuple[float, str]:
@@ -235,7 +221,7 @@ def regime(result: StudyResult) -> str:
     if "ratio" not in result.precision:
         return "The second term of the asymptotic covariance is infinite under this link: check the plan by simulation."
     ratios = result.precision["ratio"].astype(float)
-    name = coefficient_of_interest(result) or str(ratios.fillna(float("inf")).idxmax())
+    name = result.coefficient or str(ratios.fillna(float("inf")).idxmax())
     errors = result.precision.astype(float).to_dict(orient="index")[name]
     return asymptotics({str(column): error for column, error in errors.items()}, name)
 
