@@ -116,7 +116,7 @@ def _sheet(result: StudyResult) -> list[Block]:
             f"Who gets what, in the order of enrolment: the order was drawn at random with the seed {seed}. The file "
             f"field-sheet.csv has a row per {who}, schedule.csv a row per {result.study.observation}."
         ),
-        tables.first_rows(sheet, who),
+        tables.first_rows(result, sheet, who),
     ]
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from optdesign.study import StudyResult
 
 
-#: Rows of the field sheet that a page shows.
-MOST_SHEET_ROWS = 12
+#: Rows of the field sheet that a page shows, and what a narrow column calls the money for the plan's precision.
+MOST_SHEET_ROWS, NEEDS = 12, "needs for this precision"
 
 
 @dataclass(frozen=True)
@@ -120,39 +120,37 @@ def power(result: StudyResult) -> Table:
 
 
 def coefficients(result: StudyResult) -> Table:
-    """Nominal coefficients, with the standard errors of the pilot where there was one, and their source."""
-    source = judging.source(result)
+    """Nominal coefficients, with the standard errors of the pilot where there was one."""
     if result.fit is not None:
-        header = ["Coefficient", "Estimate", "Standard error", "Source"]
-        rows = [[*row, source] for row in _numbers(result.fit.to_frame())]
-        return Table("Fixed effects, as fitted to the pilot data", header, rows)
+        header = ["Coefficient", "Estimate", "Standard error"]
+        return Table("Fixed effects, as fitted to the pilot data", header, _numbers(result.fit.to_frame()))
     encoding = result.encoding
     values = result.best.nominal.beta_vector(encoding)
-    rows = [[n, words.number(float(v)), source] for n, v in zip(encoding.fixed_names, values, strict=True)]
-    return Table("Fixed effects, as stated in the study file", ["Coefficient", "Value", "Source"], rows)
+    rows = [[n, words.number(float(v))] for n, v in zip(encoding.fixed_names, values, strict=True)]
+    return Table("Fixed effects, as stated in the study file", ["Coefficient", "Value"], rows)
 
 
 def components(result: StudyResult) -> list[Table]:
     """A table per grouping factor: variances, standard deviations and covariances of its random effects."""
-    best, source = result.best, judging.source(result)
-    tables = []
+    best, tables = result.best, []
     for factor in best.model.factors:
         names = result.encoding.random_names(factor)
         matrix = best.nominal.matrix(factor, names)
         rows = [
-            [name, words.number(float(np.sqrt(matrix[i, i]))), *(words.number(float(v)) for v in matrix[i]), source]
+            [name, words.number(float(np.sqrt(matrix[i, i]))), *(words.number(float(v)) for v in matrix[i])]
             for i, name in enumerate(names)
         ]
         columns = ["Variance"] if len(names) == 1 else [f"Covariance with {name}" for name in names]
-        header = ["Random effect", "Standard deviation", *columns, "Source"]
+        header = ["Random effect", "Standard deviation", *columns]
         tables.append(Table(f"Random effects of {factor}", header, rows))
     return tables
 
 
 def doubts(result: StudyResult) -> Table:
     """What the plan is worth under other nominal values."""
-    caption = "The plan under other nominal values (× times as believed, se standard errors of the pilot)"
-    return _mixed(caption, result.doubts, result.coefficient, text=2)
+    what = "× times as believed, se standard errors of the pilot" if result.fit else "× times as believed"
+    caption = f"The plan under other nominal values ({what}{_of(result, '; ')})"
+    return _mixed(caption, result.doubts, text=2)
 
 
 def alternatives(result: StudyResult) -> Table:
@@ -160,34 +158,37 @@ def alternatives(result: StudyResult) -> Table:
     frame = result.alternatives.rename(columns={"units": words.plural(result.study.unit)})
     frame = frame.rename(columns={"observations": words.plural(result.study.observation)})
     currency = result.study.currency
-    caption = f"Designs for the same money{f', in {currency}' if currency else ''}"
-    return _mixed(caption, frame, result.coefficient, text=1)
+    caption = f"Designs for the same money{f', in {currency}' if currency else ''}{_of(result, ' (', ')')}"
+    return _mixed(caption, frame.rename(columns={MONEY: NEEDS}), text=1)
 
 
-def _mixed(caption: str, frame: pd.DataFrame, coefficient: str | None, text: int) -> Table:
+def _of(result: StudyResult, before: str, after: str = "") -> str:
+    return "" if result.coefficient is None else f"{before}standard errors of {result.coefficient}{after}"
+
+
+def _mixed(caption: str, frame: pd.DataFrame, text: int) -> Table:
     """A table of a data frame whose columns are shares, money, numbers and text."""
     form: dict[str, Callable[[Any], str]] = {
         "efficiency": words.percent,
         "power": words.probability,
         "spend": _whole,
-        MONEY: _whole,
+        NEEDS: _whole,
     }
-    names = {"standard error": f"standard error of {coefficient}"}
     columns = [[form.get(str(c), judging.shown)(value) for value in frame[c]] for c in frame]
-    header = [names.get(str(c), str(c)) for c in frame]
-    return Table(caption, [name[:1].upper() + name[1:] for name in header], list(zip(*columns, strict=True)), text=text)
+    header = [str(name)[:1].upper() + str(name)[1:] for name in frame]
+    return Table(caption, header, list(zip(*columns, strict=True)), text=text)
 
 
 def _whole(amount: float) -> str:
     return words.money(round(amount), "")
 
 
-def first_rows(sheet: pd.DataFrame, who: str) -> Table:
+def first_rows(result: StudyResult, sheet: pd.DataFrame, who: str) -> Table:
     """The beginning of a field sheet."""
-    shown = sheet.head(MOST_SHEET_ROWS)
+    shown = sheet.head(MOST_SHEET_ROWS).rename(columns={"observations": words.plural(result.study.observation)})
     more = f", the first {len(shown)} of {len(sheet):,}" if len(sheet) > len(shown) else ""
     rows = [[str(value) for value in row] for row in shown.to_numpy(dtype=object)]
-    return Table(f"Field sheet, a row per {who}{more}", [str(c) for c in sheet], rows, text=sheet.shape[1])
+    return Table(f"Field sheet, a row per {who}{more}", [str(c) for c in shown], rows, text=sheet.shape[1])
 
 
 # Files
@@ -208,9 +209,9 @@ def field_sheet(result: StudyResult) -> pd.DataFrame:
     covariates = [name for name in rows if name not in (*plan.design.layout.factors, "group")]
     between = [name for name in covariates if name in plan.design.groups[0].at]
     within = [name for name in covariates if name not in between]
-    sheet = []
+    sheet: list[dict[str, Any]] = []
     for unit, own in rows.groupby(factor, sort=False):
-        set_here = {name: own[name].iloc[0] for name in between}
+        set_here: dict[str, Any] = {str(name): own[name].iloc[0] for name in between}
         where = {"at": _places(own[within])} if within else {}
         sheet.append({factor: unit, **set_here, "observations": len(own), **where})
     return pd.DataFrame(sheet)
@@ -219,8 +220,12 @@ def field_sheet(result: StudyResult) -> pd.DataFrame:
 def _places(rows: pd.DataFrame) -> str:
     """The points of one unit in order, with their times."""
     names = [str(name) for name in rows]
-    times = Counter(rows.itertuples(index=False, name=None))
-    return words.schedule([{"at": dict(zip(names, at, strict=True)), "times": k} for at, k in times.items()])
+    times: Counter[tuple[Any, ...]] = Counter(rows.itertuples(index=False, name=None))
+    points: list[dict[str, Any]] = []
+    for at, k in times.items():
+        here: dict[str, Any] = dict(zip(names, at, strict=True))
+        points.append({"at": here, "times": k})
+    return words.schedule(points)
 
 
 def schedule(plan: ExactDesign, seed: int) -> pd.DataFrame:

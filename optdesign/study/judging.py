@@ -116,7 +116,7 @@ def alternatives(result: StudyResult) -> str:
     frame, currency = result.alternatives, result.study.currency
     said = []
     for row in frame.iloc[1:].to_dict("records"):
-        text = f"For the same money {row['design']} is {percent(row['efficiency'])} efficient"
+        text = f"{row['design']} is {percent(row['efficiency'])} efficient for the same money"
         if (needed := row.get(MONEY)) is not None:
             text += f", and for the plan's precision it would need {money(round(needed), currency)}"
         said.append(text)
@@ -142,12 +142,6 @@ def references(result: StudyResult) -> list[str]:
             "model asymptotics. Biometrika 111, 1077–1084.",
         ]
     return found
-
-
-def source(result: StudyResult) -> str:
-    """Where nominal values come from, in a few words for a table."""
-    nominal = result.study.tables.nominal
-    return nominal.source or (f"pilot {nominal.from_pilot}" if nominal.from_pilot else "stated in the study file")
 
 
 def shown(value: object) -> str:
