@@ -81,8 +81,8 @@ def save(figure: Figure, path: str | Path, dpi: int = 144) -> tuple[Path, Path]:
 
 def house(ax: Axes, x: str, y: str, grid: Literal["", "x", "y", "both"] = "y") -> None:
     """Labels, and as little else as tells the numbers."""
-    ax.set_xlabel(plain(x), color=INK, fontsize=10)
-    ax.set_ylabel(plain(y), color=INK, fontsize=10)
+    ax.set_xlabel(plain(short(x)), color=INK, fontsize=10)
+    ax.set_ylabel(plain(short(y)), color=INK, fontsize=10)
     ax.set_facecolor(PAPER)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(MUTED)
@@ -94,6 +94,8 @@ def house(ax: Axes, x: str, y: str, grid: Literal["", "x", "y", "both"] = "y") -
 
 def legend(ax: Axes, handles: Sequence[Line2D], y: float = 1.0) -> None:
     """Above the axes, where it hides nothing."""
+    for handle in handles:
+        handle.set_label(short(str(handle.get_label()), LEGEND_WIDTH - 10))
     longest = max(len(str(h.get_label())) for h in handles)
     ax.legend(
         handles=handles,
@@ -113,7 +115,7 @@ def colour_bar(ax: Axes, drawn: ScalarMappable, label: str) -> Colorbar:
     """The scale of a heatmap, beside it."""
     bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.85, pad=0.03)
     bar.outline.set_visible(False)
-    bar.set_label(plain(label), color=INK, fontsize=10)
+    bar.set_label(plain(short(label)), color=INK, fontsize=10)
     bar.ax.tick_params(colors=INK, color=MUTED, labelsize=9, length=3)
     return bar
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from optdesign.designs import Design
 from optdesign.optimize.profile import Surface
-from optdesign.plotting.house import INK, MUTED, SERIES, house, legend, mean_replicates, optimum_style, plain
+from optdesign.plotting.house import INK, MUTED, SERIES, house, legend, mean_replicates, optimum_style, plain, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def _unit_axis(ax: Axes, replicates: Array, units: Array, label: str) -> None:
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     top = ax.secondary_xaxis("top")
     top.set_xticks(ticks, [f"{n:,.0f}" for n in np.interp(ticks, replicates, units)])
-    top.set_xlabel(plain(label), color=INK, fontsize=10)
+    top.set_xlabel(plain(short(label)), color=INK, fontsize=10)
     top.tick_params(colors=INK, color=MUTED, labelsize=9, length=3)
     top.spines["top"].set_color(MUTED)
 
