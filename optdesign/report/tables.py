@@ -100,7 +100,7 @@ def precision(result: StudyResult) -> Table:
     rows = _numbers(frame)
     if (other := judging.compared_with(result)) is not None:
         header.append(f"variance, {result.best.order} against {other}")
-        rows = [[*row, f"{100 * off:+.1f} %"] for row, off in zip(rows, judging.off_by(result, other), strict=True)]
+        rows = [[*row, words.difference(off)] for row, off in zip(rows, judging.off_by(result, other), strict=True)]
     return Table(caption, ["Coefficient", *header], rows)
 
 
@@ -155,7 +155,7 @@ def doubts(result: StudyResult) -> Table:
 
 def alternatives(result: StudyResult) -> Table:
     """The plan beside others for the same money."""
-    frame = result.alternatives.rename(columns={"units": words.plural(result.study.unit)})
+    frame = result.alternatives.drop(columns="spend").rename(columns={"units": words.plural(result.study.unit)})
     frame = frame.rename(columns={"observations": words.plural(result.study.observation)})
     currency = result.study.currency
     caption = f"Designs for the same money{f', in {currency}' if currency else ''}{_of(result, ' (', ')')}"
@@ -171,7 +171,6 @@ def _mixed(caption: str, frame: pd.DataFrame, text: int) -> Table:
     form: dict[str, Callable[[Any], str]] = {
         "efficiency": words.percent,
         "power": words.probability,
-        "spend": _whole,
         NEEDS: _whole,
     }
     columns = [[form.get(str(c), judging.shown)(value) for value in frame[c]] for c in frame]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optdesign.study.comparing import MONEY
-from optdesign.study.words import at_least, counted, money, number, percent, plural, probability, sentence
+from optdesign.study.comparing import EQUAL, MONEY
+from optdesign.study.words import at_least, counted, difference, money, number, percent, plural, probability, sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def asymptotics_light(result: StudyResult) -> Light:
     off = off_by(result, other)
     name = result.coefficient or str(off.abs().fillna(np.inf).idxmax())
     text = (
-        f"By the {best.order} order, by which the plan is chosen, the variance of {name} is {100 * off[name]:+.1f} % "
+        f"By the {best.order} order, by which the plan is chosen, the variance of {name} is {difference(off[name])} "
         f"from that by the {other} order."
     )
     return _light(float(abs(off[name])), text, best.rounded.design.units, result.study.unit)
@@ -122,6 +122,15 @@ def alternatives(result: StudyResult) -> str:
         said.append(text)
     what = f"{plural(result.study.unit)}" if result.study.factor else plural(result.study.observation)
     return sentence([*said, f"Other designs are counted in fractions of {what}, and not held to bounds"])
+
+
+def saving(result: StudyResult) -> str:
+    """What equal allocation would need for the same precision; nothing where it is not dearer, or not known."""
+    rows = result.alternatives.to_dict("records")
+    needed = next((row.get(MONEY) for row in rows if row["design"] == EQUAL), None)
+    if needed is None or round(needed) <= round(result.best.rounded.spend):
+        return ""
+    return f"For the same precision, {EQUAL} would need {money(round(needed), result.study.currency)}"
 
 
 def references(result: StudyResult) -> list[str]:

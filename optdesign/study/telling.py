@@ -101,6 +101,8 @@ def _range(bounds: tuple[float, float]) -> str:
 
 def summary(result: StudyResult) -> str:
     """The plan, what it costs, what it buys, what it rests on, and that nothing better exists."""
+    from optdesign.study import judging
+
     best, study = result.best, result.study
     names = (study.unit, study.observation)
     amount = f"{money(best.rounded.spend, '')} of {money(best.budget, study.currency)}"
@@ -109,6 +111,7 @@ def summary(result: StudyResult) -> str:
             f"{plan(best.rounded.design, *names)}: {totals(best.rounded.design, *names)}, {amount}",
             precision(result, result.coefficient),
             power(result),
+            judging.saving(result),
             f"This assumes {_belief(result)}",
             at_most_better(best.rounded.efficiency_bound),
         ]
@@ -244,17 +247,6 @@ def asymptotics(errors: Mapping[str, float], coefficient: str) -> str:
 def proof_of(result: StudyResult) -> str:
     """What is proved about the plan."""
     return proof(result.best.certificate.efficiency_bound, result.best.rounded.efficiency_bound)
-
-
-def equivalence(result: StudyResult) -> str:
-    """Why it is proved: the equivalence theorem in words."""
-    study = result.study
-    further = f", or on one more {study.unit}," if study.factor else ""
-    return (
-        f"Money spent on any candidate point{further} gains no more than the same money spent on what the design "
-        "already uses: the ratio of sensitivity to price, which budget and bounds set, is nowhere above one, and one "
-        "on everything in the design. By the equivalence theorem that is the proof."
-    )
 
 
 def nominal_source(result: StudyResult) -> str:

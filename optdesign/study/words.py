@@ -65,6 +65,15 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def difference(share: float) -> str:
+    """A relative difference as a percentage with its sign; no minus sign on nothing.
+
+    >>> difference(0.0123), difference(-1e-6)
+    ('+1.2 %', '+0.0 %')
+    """
+    return f"{round(100 * share, 1) + 0.0:+.1f} %"
+
+
 def probability(value: float) -> str:
     """A power as a percentage; one that is as good as certain is not called certain.
 
