@@ -11,6 +11,7 @@ import numpy as np
 
 from optdesign.costs import Cost
 from optdesign.designs import Design, Group
+from optdesign.measures import beside
 from optdesign.optimize import ExactDesign, OptimalDesign
 from optdesign.study import judging, telling, words
 from optdesign.study.comparing import MONEY
@@ -194,23 +195,24 @@ def first_rows(result: StudyResult, sheet: pd.DataFrame, who: str) -> Table:
 
 
 def field_sheet(result: StudyResult) -> pd.DataFrame:
-    """A row per unit in the order drawn: what is set for the unit, how many observations, and where.
+    """A row per unit in the order drawn: what is constant in every unit, how many observations, and where.
 
     Without grouping factor it is the schedule itself, a row per observation.
     """
     import pandas as pd
 
     plan = result.best.rounded
-    rows = schedule(plan, result.study.tables.report.seed)
+    rows = beside(schedule(plan, result.study.tables.report.seed), ("observations", "at"))
     if plan.design.layout is None:
         return rows
-    factor = plan.design.layout.factors[0]
-    covariates = [name for name in rows if name not in (*plan.design.layout.factors, "group")]
-    between = [name for name in covariates if name in plan.design.groups[0].at]
-    within = [name for name in covariates if name not in between]
+    factor, *inner = plan.design.layout.factors
+    told = [str(name) for name in rows if name not in (factor, "group")]
+    constant = rows.groupby(factor)[told].nunique().max() == 1
+    between = [name for name in told if constant[name] and name not in inner]
+    within = [name for name in told if name not in between]
     sheet: list[dict[str, Any]] = []
     for unit, own in rows.groupby(factor, sort=False):
-        set_here: dict[str, Any] = {str(name): own[name].iloc[0] for name in between}
+        set_here: dict[str, Any] = {name: own[name].iloc[0] for name in between}
         where = {"at": _places(own[within])} if within else {}
         sheet.append({factor: unit, **set_here, "observations": len(own), **where})
     return pd.DataFrame(sheet)

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -320,6 +321,25 @@ def test_field_sheet_has_a_row_per_unit_that_sums_to_the_plan(result, report):
     times = own["week"].value_counts().sort_index()
     texts = [f"{week}{f' ×{k}' if k > 1 else ''}" for week, k in times.items()]
     assert sheet["at"][0] == f"week = {', '.join(texts)}"
+
+
+def test_field_sheet_of_a_crossed_plan_says_whom_each_unit_meets(result):
+    """Two readings of three images by each of four readers; names that clash are told apart."""
+    space = od.DesignSpace(
+        od.Crossed("reader", "image"),
+        od.Candidates.grid(observations=[0, 1]),
+        levels={"observations": "reader"},
+        counts={"reader": 4, "image": 3},
+        replicates=2,
+    )
+    guess = od.NominalValues([0.0, 0.5], {"reader": 0.6, "image": 0.35}, 1.1)
+    model = od.MixedModel("y ~ observations + (1 | reader) + (1 | image)")
+    best = od.optimize(model, guess, space, od.DOptimality(), od.Cost(observation=1), 24, order="exact")
+    sheet = tables.field_sheet(SimpleNamespace(best=best, study=result.study))
+    assert sheet.columns.tolist() == ["reader", "observations (covariate)", "observations", "at"]
+    assert sheet["observations"].tolist() == [6] * 4
+    assert sorted(sheet["observations (covariate)"]) == [0, 0, 1, 1]
+    assert set(sheet["at"]) == {"image = 1 ×2, 2 ×2, 3 ×2"}
 
 
 def test_doubts_are_the_covariance_at_other_nominal_values(result):
