@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from optdesign.report.sketches import Sketch
 from optdesign.report.tables import field_sheet
-from optdesign.study.result import as_json
+from optdesign.study.result import plain
 
 if TYPE_CHECKING:
     from optdesign.report.document import Document
@@ -39,7 +39,7 @@ def everything(result: StudyResult, report: Document) -> dict[str, Any]:
         },
         "data": {name: None if frame is None else frame.to_dict("records") for name, frame in frames.items()},
     }
-    return {key: as_json(value) for key, value in found.items()}
+    return {key: plain(value) for key, value in found.items()}
 
 
 def _block(block: Any) -> dict[str, Any]:

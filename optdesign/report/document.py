@@ -123,7 +123,7 @@ def _sheet(result: StudyResult) -> list[Block]:
 def _precision(result: StudyResult) -> list[Block]:
     return [
         judging.asymptotics_light(result),
-        tables.precision(result),
+        tables.checked_precision(result),
         Paragraph(telling.regime(result)),
     ]
 

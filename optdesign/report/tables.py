@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from optdesign.designs import Design, Group
 from optdesign.measures import beside
 from optdesign.optimize import ExactDesign, OptimalDesign
 from optdesign.study import judging, telling, words
-from optdesign.study.comparing import MONEY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,21 +87,24 @@ def money_of(result: StudyResult) -> Table:
 
 
 def precision(result: StudyResult) -> Table:
-    """Standard errors by order, and their ratio; without random effects one column, because all orders are the same.
-
-    With several orders, also how far the variance by the order used is from that by another.
-    """
+    """Standard errors by order, and their ratio; without random effects one column, because all orders are the same."""
     if not result.best.model.factors:
         header, frame = ["Coefficient", "Standard error"], result.precision[[result.best.order]]
         return Table("Standard errors at the plan", header, _numbers(frame))
     frame = result.precision
     header = ["two-term / leading" if c == "ratio" else str(c) for c in frame]
     caption = "Standard errors at the plan, by order of the covariance"
-    rows = _numbers(frame)
-    if (other := judging.compared_with(result)) is not None:
-        header.append(f"variance, {result.best.order} against {other}")
-        rows = [[*row, words.difference(off)] for row, off in zip(rows, judging.off_by(result, other), strict=True)]
-    return Table(caption, ["Coefficient", *header], rows)
+    return Table(caption, ["Coefficient", *header], _numbers(frame))
+
+
+def checked_precision(result: StudyResult) -> Table:
+    """The same, and how far each variance by the order used is from that by another."""
+    table, other = precision(result), judging.compared_with(result)
+    if other is None or not result.best.model.factors:
+        return table
+    header = [*table.header, f"variance, {result.best.order} against {other}"]
+    off = map(words.difference, judging.off_by(result, other))
+    return replace(table, header=header, rows=[[*row, each] for row, each in zip(table.rows, off, strict=True)])
 
 
 def _numbers(frame: pd.DataFrame) -> list[list[str]]:
@@ -160,7 +162,7 @@ def alternatives(result: StudyResult) -> Table:
     frame = frame.rename(columns={"observations": words.plural(result.study.observation)})
     currency = result.study.currency
     caption = f"Designs for the same money{f', in {currency}' if currency else ''}{_of(result, ' (', ')')}"
-    return _mixed(caption, frame.rename(columns={MONEY: NEEDS}), text=1)
+    return _mixed(caption, frame.rename(columns={words.MONEY: NEEDS}), text=1)
 
 
 def _of(result: StudyResult, before: str, after: str = "") -> str:

@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optdesign.study.comparing import EQUAL, MONEY
-from optdesign.study.words import at_least, counted, difference, money, number, percent, plural, probability, sentence
+from optdesign.study.words import (
+    EQUAL,
+    MONEY,
+    at_least,
+    counted,
+    difference,
+    money,
+    number,
+    percent,
+    plural,
+    probability,
+    sentence,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

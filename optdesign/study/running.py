@@ -31,6 +31,7 @@ from optdesign.optimize import OptimalDesign, Status, optimize
 from optdesign.optimize.problem import bound_criterion, make_problem
 from optdesign.optimize.profile import Surface, budget_line, criterion_surface
 from optdesign.optimize.scoring import reported
+from optdesign.study.besides import alternatives
 from optdesign.study.building import (
     already_of,
     cost_of,
@@ -42,7 +43,6 @@ from optdesign.study.building import (
     space_of,
     test_of,
 )
-from optdesign.study.comparing import alternatives
 from optdesign.study.doubting import doubts
 from optdesign.study.reading import Study
 from optdesign.study.result import StudyResult, coefficient_of_interest

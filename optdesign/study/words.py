@@ -10,6 +10,9 @@ import numpy as np
 
 #: Probability above which a power is called just that.
 CERTAIN = 0.999
+#: What the designs of a comparison are called, and the column with what each would need to be as good.
+PLAN, EQUAL, PILOT = "this plan", "equal allocation", "the pilot's design"
+MONEY = "money for the precision of the plan"
 
 
 def plural(word: str) -> str:

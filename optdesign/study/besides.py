@@ -13,13 +13,10 @@ from optdesign.errors import OptDesignError
 from optdesign.inference import WaldTest, power
 from optdesign.measures import Measure, names_of
 from optdesign.optimize.scoring import efficiency_at, reported
+from optdesign.study.words import EQUAL, MONEY, PILOT, PLAN
 
 if TYPE_CHECKING:
     from optdesign.optimize import OptimalDesign
-
-#: What designs are called, and the last column.
-PLAN, EQUAL, PILOT = "this plan", "equal allocation", "the pilot's design"
-MONEY = "money for the precision of the plan"
 
 
 def alternatives(
