@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from optdesign.designs import Design, Group
+from optdesign.designs import Design, DesignSpace, Group
 from optdesign.errors import OptDesignError
 from optdesign.inference import WaldTest, power
 from optdesign.measures import Measure, names_of
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 
 def alternatives(
-    best: OptimalDesign, pilot: Design | None, coefficient: str | None, test: WaldTest | None
+    best: OptimalDesign, space: DesignSpace, pilot: Design | None, coefficient: str | None, test: WaldTest | None
 ) -> pd.DataFrame:
     """A row per design: units, observations, spend; efficiency, standard error, power; money for the plan's precision.
 
     Other designs than the plan are scaled to the budget, in fractions of units, and not held to bounds. Their
-    efficiency is relative to the continuous optimum.
+    efficiency is relative to the continuous optimum. The space is that of the question: the optimum's own may have been
+    narrowed to the values that are used.
     """
     plan = best.rounded.design
     rows = []
-    for name, design in [(PLAN, plan), *_others(best, pilot)]:
+    for name, design in [(PLAN, plan), *_others(best, space, pilot)]:
         with suppress(OptDesignError):
             rows.append({"design": name, **_row(best, design, coefficient, test)})
     frame = pd.DataFrame(rows)
@@ -53,18 +54,17 @@ def _row(best: OptimalDesign, design: Design, coefficient: str | None, test: Wal
     return row
 
 
-def _others(best: OptimalDesign, pilot: Design | None) -> Iterator[tuple[str, Design]]:
-    if best.space.layout is not None and len(best.space.layout.factors) > 1:
+def _others(best: OptimalDesign, space: DesignSpace, pilot: Design | None) -> Iterator[tuple[str, Design]]:
+    if space.layout is not None and len(space.layout.factors) > 1:
         return  # there is no one obvious number of units within units
-    yield EQUAL, _for_the_money(best, equal_allocation(best))
+    yield EQUAL, _for_the_money(best, equal_allocation(space, best.rounded.design))
     if pilot is not None:
         with suppress(OptDesignError):  # its points may lack what prices ask for
             yield PILOT, _for_the_money(best, pilot)
 
 
-def equal_allocation(best: OptimalDesign) -> Design:
+def equal_allocation(space: DesignSpace, plan: Design) -> Design:
     """As many units of each kind, each with the plan's mean number of observations, evenly over all candidates."""
-    space, plan = best.space, best.rounded.design
     points = space.candidates.points
     if space.layout is None:
         return Design(None, [Group(1.0, plan.observations, Measure.from_frame(points))], observed=space.observed)

@@ -113,7 +113,7 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
     progress("asking what if the nominal values are wrong")
     coefficient = coefficient_of_interest(best, study.tables.test)
     unsure = doubts(best, question.fit, question.encoding, coefficient, question.test)
-    others = alternatives(best, pilot_of(study), coefficient, question.test)
+    others = alternatives(best, question.space, pilot_of(study), coefficient, question.test)
     notes = [*best.warnings, *(question.fit.notes if question.fit else ()), *_unspent(question, best)]
     # Most regime warnings are in best.warnings already, word for word.
     notes += [text for text in regime if not any(text in note for note in notes)]
