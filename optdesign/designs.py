@@ -856,9 +856,14 @@ class DesignSpace:
             if self.crossing != "complete" or self.cells is not None:
                 raise SpecificationError(f"crossing= and cells= belong to a crossed layout; it is {self.layout!r}.")
             return
-        if self.common_replicates or self.at_most is not None or self.constraints:
+        if self.common_replicates or self.at_most is not None:
             raise SpecificationError(
-                "common_replicates, at_most and constraints have no meaning in a crossed layout: leave them out."
+                "common_replicates and at_most have no meaning in a crossed layout: leave them out."
+            )
+        other = [each for each in self.constraints if not isinstance(each, Share)]
+        if other:
+            raise SpecificationError(
+                f"a crossed layout takes bounds on shares, counts, cells and replicates only; got {other[0]!r}."
             )
         if self.crossing == "complete" and self.cells is not None:
             raise SpecificationError("cells= belongs to crossing='biregular': a complete crossing observes all cells.")

@@ -140,8 +140,8 @@ def optimize(
     """
     _check_covariates(model, space)
     if isinstance(space.layout, Crossed):
-        _check_crossed_extras(limits, already, method)
-        return optimize_crossed(model, nominal, space, criterion, cost, budget, order, progress)
+        _check_crossed_extras(already, method)
+        return optimize_crossed(model, nominal, space, criterion, cost, budget, order, progress, limits)
     check_order(model, order)
     _check_scope(model, space, order)
     if already is not None and not isinstance(already, Design):
@@ -184,11 +184,11 @@ def optimize(
     return best
 
 
-def _check_crossed_extras(limits: object, already: object, method: str) -> None:
-    if limits or already is not None or method != "interior-point":
+def _check_crossed_extras(already: object, method: str) -> None:
+    if already is not None or method != "interior-point":
         raise SpecificationError(
-            "limits=, already= and method= are for designs with one grouping factor or none; a crossed design has one "
-            "budget and one method."
+            "already= and method= are for nested and plain designs; a crossed design starts from nothing and has one "
+            "method."
         )
 
 

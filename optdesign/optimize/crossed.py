@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -62,10 +62,11 @@ def optimize_crossed(
     budget: float,
     order: str = "two-term",
     progress: Progress | None = None,
+    limits: Mapping[str, tuple[Cost, float]] | None = None,
 ) -> OptimalDesign:
     """The best crossed design that the budget buys: numbers of rows, columns, cells and replicates, and shares.
 
-    Minimises the criterion of Λ/m + Λ'/m' + T/N subject to c_r m + c_c m' + c_cell K + c_o K n ≤ budget, with all
+    Minimises the criterion of Λ/m + Λ'/m' + T/N subject to c_r m + c_c m' + c_cell K + c_o K n ≤ each budget, with all
     K = m m' cells or, in a biregular crossing, any number between max(m, m') and m m' of them. Convex in logarithms.
 
     Parameters
@@ -76,6 +77,8 @@ def optimize_crossed(
         ``"leading"``, ``"two-term"``, ``"refined"``, and ``"averaged"`` and ``"exact"`` of a Gaussian.
     progress : callable, optional
         Told how many sets of shares were tried, and the loss at the last.
+    limits : mapping from name to (Cost, amount), optional
+        Further budgets, as for `optdesign.optimize`.
 
     Returns
     -------
@@ -126,8 +129,9 @@ def optimize_crossed(
         cost=cost,
         budget=budget,
         order=order,
+        limits=limits,
     )
-    problem = crossed_problem(model, nominal, space, criterion, cost, budget, order)
+    problem = crossed_problem(model, nominal, space, criterion, cost, budget, order, limits)
     nominal = nominal.referring_to(space.region.frame)
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
         problem = _with_references(problem)
@@ -162,6 +166,7 @@ def crossed_problem(
     cost: Cost,
     budget: float,
     order: str,
+    limits: Mapping[str, tuple[Cost, float]] | None = None,
 ) -> CrossedProblem:
     """What was asked, checked."""
     layout = space.layout
@@ -173,16 +178,23 @@ def crossed_problem(
             "order 'averaged' of two crossed factors is sampled, too rough to optimise by: use 'two-term', and "
             "accuracy(model, guess, design) to compare the orders at the plan."
         )
-    if not (is_number(budget) and budget > cost.fixed):
-        raise InfeasibleBudgetError(
-            f"the budget {budget!r} must be more than the fixed cost {cost.fixed:,.2f}.", cost.fixed
-        )
+    budgets = tuple(_less_fixed(name, *given) for name, given in {"": (cost, budget), **(limits or {})}.items())
     nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
     bound = bound_criterion(model, nominals, criterion)
-    money = float(budget) - cost.fixed
-    problem = CrossedProblem(model, nominals, space, layout, values_of(space, layout), bound, cost, money, order)
-    problem.design(problem.values.even(), problem.references[0]).spend(cost)  # prices must be constant within units
+    problem = CrossedProblem(model, nominals, space, layout, values_of(space, layout), bound, budgets, order)
+    for _, each, _ in budgets:  # prices must be constant within units
+        problem.design(problem.values.even(), problem.references[0]).spend(each)
     return problem
+
+
+def _less_fixed(name: str, cost: Cost, amount: float) -> tuple[str, Cost, float]:
+    """A budget less its fixed costs."""
+    if not (is_number(amount) and amount > cost.fixed):
+        what = f"the amount of limits['{name}']" if name else "the budget"
+        raise InfeasibleBudgetError(
+            f"{what}, {amount!r}, must be more than its fixed cost {cost.fixed:,.2f}.", cost.fixed
+        )
+    return name, cost, float(amount) - cost.fixed
 
 
 def _with_references(problem: CrossedProblem) -> CrossedProblem:
@@ -218,15 +230,16 @@ def _continuous(problem: CrossedProblem, progress: Progress | None) -> _Found:
 
 
 def _check_money(problem: CrossedProblem, counts: CountProblem) -> None:
-    """The money must buy the smallest design, and limit every number."""
-    price = problem.cheapest()
-    if price > problem.money * (1 + 1e-12):
-        raise InfeasibleBudgetError(
-            f"after fixed costs {problem.money:,.2f} is left, and the cheapest design within the bounds costs "
-            f"{price:,.2f}. Raise the budget by at least {price - problem.money:,.2f}, or lower the bounds on counts, "
-            "cells or replicates.",
-            price,
-        )
+    """Every budget must buy the smallest design, and they must limit every number."""
+    for (name, _, money), share in zip(problem.budgets, problem.least_spent(), strict=True):
+        if share > 1 + 1e-12:
+            price, what = share * money, f"the amount of limits['{name}']" if name else "the budget"
+            raise InfeasibleBudgetError(
+                f"after fixed costs {money:,.2f} is left of {what}, and the cheapest design within the bounds costs "
+                f"{price:,.2f}. Raise it by at least {price - money:,.2f}, or lower the bounds on counts, cells or "
+                "replicates.",
+                price,
+            )
     unlimited = [name for name, high in zip(_names(problem), counts.box[1], strict=True) if not np.isfinite(high)]
     if unlimited:
         raise SpecificationError(
@@ -242,7 +255,7 @@ def _names(problem: CrossedProblem) -> tuple[str, ...]:
 
 def _spread_out(problem: CrossedProblem, numbers: Array) -> Array:
     """The same number of observations in as many cells as there may be, where cells cost nothing of their own."""
-    if problem.bounds.complete or problem.cost.cell > 0:
+    if problem.bounds.complete or any(cost.cell > 0 for _, cost, _ in problem.budgets):
         return numbers
     rows, columns, cells, replicates = numbers
     low, high = problem.bounds.lowest, problem.bounds.highest
@@ -308,14 +321,14 @@ def _whole(
         optimum = solve_counts(counts)
     numbers, proven = whole_designs(counts, optimum, 1 if exhaustive else WANTED)
     plans = ((_in_whole(shares, row), row) for row in numbers)
-    bought = (plan for plan in plans if _affordable(problem, *plan))
+    bought = (plan for plan in plans if problem.share_bounds.hold(plan[0]) and _affordable(problem, *plan))
     looked_at = itertools.islice(bought, 1 if exhaustive else LOOKED_AT)
     best = min(looked_at, key=lambda plan: problem.loss(*plan), default=None)
     if best is not None:
         return _exact(problem, nominal, best, certificate.upper_bound_loss, exhaustive and proven)
     raise InfeasibleBudgetError(
-        "the budget buys no design in whole numbers within the bounds, though it buys one in fractions of units. Raise "
-        "it, or widen the bounds."
+        "no design in whole numbers within the bounds and the budget was found, though there is one in fractions of "
+        "units. Raise the budget, or widen the bounds on counts, replicates or shares."
     )
 
 
@@ -327,10 +340,8 @@ def _in_whole(shares: Shares, numbers: Array) -> Shares:
 
 
 def _affordable(problem: CrossedProblem, shares: Shares, numbers: Array) -> bool:
-    counts = CountProblem(
-        problem.criterion, np.zeros((1, 3, 1, 1)), problem.prices(shares) / problem.money, problem.bounds
-    )
-    return bool(counts.payments(numbers).sum() <= 1 + 1e-12)
+    counts = CountProblem(problem.criterion, np.zeros((1, 3, 1, 1)), problem.prices(shares), problem.bounds)
+    return bool(counts.spent(numbers) <= 1 + 1e-12)
 
 
 def _exact(

@@ -11,7 +11,7 @@ geometric program, solved by sequential quadratic programming and proved by a li
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -72,15 +72,15 @@ class CountBounds:
 
 @dataclass(frozen=True, eq=False)
 class CountProblem:
-    """Minimise the loss over numbers of units, within bounds and a budget.
+    """Minimise the loss over numbers of units, within bounds and budgets.
 
     Attributes
     ----------
     criterion : BoundCriterion
     parts : array, shape (S, 3, p, p)
         Λ, Λ' and T in each scenario.
-    prices : array, shape (4,)
-        Of a row, a column, a cell and an observation, as shares of the money.
+    prices : array, shape (budgets, 4)
+        Of a row, a column, a cell and an observation, as shares of each budget.
     bounds : CountBounds
     """
 
@@ -120,24 +120,28 @@ class CountProblem:
         return np.asarray(-self.slope(y)[1] @ SOURCES @ self.bounds.basis)
 
     def payments(self, numbers: Array) -> Array:
-        """Shares of the money paid for rows, columns, cells and observations; `numbers` of shape (…, 4)."""
-        return np.asarray(self.prices * np.exp(np.log(numbers) @ PRICED.T))
+        """Shares of each budget paid for rows, columns, cells and observations, (…, 4) to (…, budgets, 4)."""
+        return np.asarray(self.prices * np.exp(np.log(numbers) @ PRICED.T)[..., None, :])
 
-    def log_spend(self, y: Array) -> float:
-        """Logarithm of the share of the money that is spent."""
-        return float(np.log(self.payments(self.numbers(y)).sum()))
+    def spent(self, numbers: Array) -> Array:
+        """Largest share of a budget that is spent, (…, 4) to (…)."""
+        return np.asarray(self.payments(numbers).sum(axis=-1).max(axis=-1))
 
-    def log_spend_gradient(self, y: Array) -> Array:
-        """Gradient of the logarithm of the spend."""
+    def log_spends(self, y: Array) -> Array:
+        """Logarithm of the share that is spent of each budget."""
+        return np.asarray(np.log(self.payments(self.numbers(y)).sum(axis=-1)))
+
+    def log_spends_gradient(self, y: Array) -> Array:
+        """Gradient of the logarithm of each spend, shape (budgets, d)."""
         paid = self.payments(self.numbers(y))
-        return np.asarray(paid / paid.sum() @ PRICED @ self.bounds.basis)
+        return np.asarray(paid / paid.sum(axis=-1, keepdims=True) @ PRICED @ self.bounds.basis)
 
     @cached_property
     def box(self) -> tuple[Array, Array]:
         """Lowest admissible and highest affordable y; ``inf`` where nothing limits a number."""
         matrix, upper = self.bounds.limits
         paid = self.prices > 0
-        affordable = np.concatenate([matrix, PRICED[paid] @ self.bounds.basis])
+        affordable = np.concatenate([matrix, PRICED[np.nonzero(paid)[1]] @ self.bounds.basis])
         right = np.concatenate([upper, -np.log(self.prices[paid])])
         directions = np.eye(matrix.shape[1])
         low = np.array([-_highest(-d, matrix, upper) for d in directions])
@@ -146,20 +150,23 @@ class CountProblem:
 
     @cached_property
     def cheapest(self) -> Array:
-        """The admissible y of lowest price, whatever the money."""
+        """The admissible y of lowest price, whatever the money; where it may matter which, by all budgets together."""
         low, high = self.bounds.lowest, self.bounds.highest
         if self.bounds.complete:
             return np.log(low[[0, 1, 3]])
         cells = low[:3].max()
         start = np.log([min(high[0], cells), min(high[1], cells), cells, low[3]])
-        return minimised(self.log_spend, self.log_spend_gradient, start, self.bounds)
+        whole = replace(self, prices=self.prices.sum(axis=0, keepdims=True))
+        return minimised(
+            lambda y: float(whole.log_spends(y)[0]), lambda y: whole.log_spends_gradient(y)[0], start, self.bounds
+        )
 
     def affordable(self, y: Array) -> Array:
         """The point nearest to y that the money buys, on the line to the cheapest one."""
         from scipy.optimize import brentq
 
         def excess(step: float) -> float:
-            return self.log_spend(self.cheapest + step * (y - self.cheapest))
+            return float(self.log_spends(self.cheapest + step * (y - self.cheapest)).max())
 
         if excess(1.0) <= 0:
             return y
@@ -188,7 +195,7 @@ def minimised(
     matrix, upper = bounds.limits
     limits = [{"type": "ineq", "fun": lambda y: upper - matrix @ y, "jac": lambda _: -matrix}]
     if within is not None:
-        spend, slope = within.log_spend, within.log_spend_gradient
+        spend, slope = within.log_spends, within.log_spends_gradient
         limits.append({"type": "ineq", "fun": lambda y: -spend(y), "jac": lambda y: -slope(y)})
     options = {"ftol": tolerance, "maxiter": 300}
     found = minimize(loss, start, jac=gradient, constraints=limits, method="SLSQP", options=options)
@@ -197,7 +204,7 @@ def minimised(
 
 @dataclass(frozen=True, eq=False)
 class Tangents:
-    """Linear functions of y below the loss, and below the logarithm of the spend: rows (value at zero, slope)."""
+    """Linear functions of y below the loss, and below the logarithm of a spend: rows (value at zero, slope)."""
 
     loss: Array  # (k, 1 + d)
     spend: Array  # (k, 1 + d)
@@ -205,13 +212,13 @@ class Tangents:
     def beside(self, problem: CountProblem, y: Array) -> Tangents:
         """With those at one more point."""
         bound, shares = problem.slope(y)
-        loss = _tangent(bound, -shares @ SOURCES @ problem.bounds.basis, y)
-        spend = _tangent(problem.log_spend(y), problem.log_spend_gradient(y), y)
+        loss = _tangents(np.array([bound]), (-shares @ SOURCES @ problem.bounds.basis)[None], y)
+        spend = _tangents(problem.log_spends(y), problem.log_spends_gradient(y), y)
         return Tangents(np.vstack([self.loss, loss]), np.vstack([self.spend, spend]))
 
 
-def _tangent(value: float, slope: Array, y: Array) -> Array:
-    return np.concatenate([[value - slope @ y], slope])
+def _tangents(values: Array, slopes: Array, y: Array) -> Array:
+    return np.column_stack([values - slopes @ y, slopes])
 
 
 @dataclass(frozen=True, eq=False)

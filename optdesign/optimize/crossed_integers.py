@@ -50,7 +50,7 @@ def whole_numbers(problem: CountProblem, low: Array, high: Array, centre: Array)
     """
     make = _complete if problem.bounds.complete else _biregular
     numbers, everything = make(problem, np.ceil(low), np.floor(high), centre)
-    fits = problem.bounds.hold(numbers) & (problem.payments(np.maximum(numbers, 1.0)).sum(axis=1) <= 1 + 1e-12)
+    fits = problem.bounds.hold(numbers) & (problem.spent(np.maximum(numbers, 1.0)) <= 1 + 1e-12)
     return numbers[fits], everything
 
 
@@ -64,14 +64,14 @@ def _grid(low: Array, high: Array, centre: Array) -> tuple[list[Array], bool]:
 
 
 def _largest(money: Array, price: Array, highest: float) -> Array:
-    """Largest whole number of something that what is left of the money buys."""
+    """Largest whole number of something that what is left of each budget buys, from shape (budgets, n) to (n,)."""
     bought = np.floor(money / np.where(price > 0, price, 1.0) * (1 + 1e-12))
-    return np.minimum(np.where(price > 0, bought, np.inf), np.floor(highest))
+    return np.asarray(np.minimum(np.where(price > 0, bought, np.inf).min(axis=0), np.floor(highest)))
 
 
 def _complete(problem: CountProblem, low: Array, high: Array, centre: Array) -> tuple[Array, bool]:
     (rows, replicates), everything = _grid(low[[0, 2]], high[[0, 2]], centre[[0, 3]])
-    row, column, cell, observation = problem.prices
+    row, column, cell, observation = problem.prices.T[:, :, None]
     each = column + (cell + observation * replicates) * rows
     columns = _largest(1.0 - row * rows, each, problem.bounds.highest[1])
     return np.stack([rows, columns, rows * columns, replicates], axis=1), everything
@@ -86,7 +86,7 @@ def _biregular(problem: CountProblem, low: Array, high: Array, centre: Array) ->
     at = np.repeat(np.arange(len(rows)), times)
     rank = np.arange(len(at)) - np.repeat(np.cumsum(times) - times, times)
     rows, columns, cells = rows[at], columns[at], (first[at] + rank) * step[at]
-    row, column, cell, observation = problem.prices
+    row, column, cell, observation = problem.prices.T[:, :, None]
     left = 1.0 - row * rows - column * columns - cell * cells
     replicates = _largest(left, observation * cells, problem.bounds.highest[3])
     return np.stack([rows, columns, cells, replicates], axis=1), everything

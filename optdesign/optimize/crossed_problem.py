@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from optdesign.costs import Cost
 from optdesign.covariance import AsymptoticCovariance, covariance
 from optdesign.criteria import BoundCriterion
-from optdesign.designs import Design, DesignSpace, distinct
+from optdesign.designs import Design, DesignSpace, Share, distinct
 from optdesign.errors import NotEstimableError, SpecificationError, listed
 from optdesign.layouts import Crossed
 from optdesign.measures import Measure, names_of
@@ -27,6 +27,8 @@ Shares = tuple[Array, Array, Array]
 
 #: Relative difference of the parts of the covariance at two sets of numbers below which they count as constant.
 HOMOGENEOUS = 1e-6
+#: By how much rounding may make shares miss a bound.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,83 @@ def price_tables(space: DesignSpace, layout: Crossed, cost: Cost) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
+class ShareBounds:
+    """``lowest <= matrix @ s <= highest`` for the shares s of the values of rows, columns and others, in that order.
+
+    `unity`, shape (levels, shares), adds up the shares of each level.
+    """
+
+    unity: Array
+    matrix: Array
+    lowest: Array
+    highest: Array
+
+    def hold(self, shares: Shares) -> bool:
+        """Whether shares keep them, but for rounding."""
+        value = self.matrix @ np.concatenate(shares)
+        return bool(((value >= self.lowest - ROUNDING) & (value <= self.highest + ROUNDING)).all())
+
+    def conditions(self) -> list[dict[str, Any]]:
+        """Them, and that the shares of each level add up to one, as sequential quadratic programming takes them."""
+        exact = self.lowest == self.highest
+        equal = np.vstack([self.unity, self.matrix[exact]])
+        level = np.append(np.ones(len(self.unity)), self.lowest[exact])
+        above = np.vstack([self.matrix[~exact], -self.matrix[~exact]])
+        least = np.append(self.lowest[~exact], -self.highest[~exact])
+        found = [{"type": "eq", "fun": lambda s: equal @ s - level, "jac": lambda _: equal}]
+        unequal = {"type": "ineq", "fun": lambda s: above @ s - least, "jac": lambda _: above}
+        return [*found, unequal] if len(above) else found
+
+    def nearest(self, shares: Shares) -> Shares:
+        """The nearest shares that keep them; `SpecificationError` where none do."""
+        from scipy.optimize import minimize
+
+        start, ends = np.concatenate(shares), np.cumsum([len(each) for each in shares])[:-1]
+        found = minimize(
+            lambda s: float((s - start) @ (s - start)),
+            start,
+            jac=lambda s: 2.0 * (s - start),
+            bounds=[(0.0, 1.0)] * len(start),
+            constraints=self.conditions(),
+            method="SLSQP",
+        )
+        first, second, third = np.split(np.maximum(found.x, 0.0), ends)
+        if not self.hold((first, second, third)):
+            raise SpecificationError("no shares keep all the bounds of constraints= at once. Widen one of them.")
+        return first, second, third
+
+
+def share_bounds(space: DesignSpace, values: Values) -> ShareBounds:
+    """The bounds on shares, each on the values of one level.
+
+    Raises
+    ------
+    SpecificationError
+        For a condition that depends on covariates of several levels.
+    """
+    frame = values.measure(values.even()).points
+    rows, shares = [], [each for each in space.constraints if isinstance(each, Share)]
+    for share in shares:
+        holds = share.holds(frame).reshape(values.sizes)
+        along = [axis for axis in range(3) if (np.ptp(holds, axis=axis) > 0).any()]
+        if len(along) > 1:
+            raise SpecificationError(
+                f"Share('{share.condition}'): in a crossed layout the condition must be on covariates of rows, of "
+                "columns, or of cells and observations, and not on several of these."
+            )
+        rows.append(np.concatenate([_along(holds, axis, axis in (along or [2])) for axis in range(3)]))
+    bounds = np.array([(share.at_least, share.at_most) for share in shares]).reshape(-1, 2)
+    unity = np.repeat(np.eye(3), values.sizes, axis=1)
+    return ShareBounds(unity, np.array(rows).reshape(len(rows), sum(values.sizes)), *bounds.T)
+
+
+def _along(table: Array, axis: int, used: bool) -> Array:
+    """Values of a table along its one axis of change, or zeros."""
+    line = np.moveaxis(table, axis, 0).reshape(table.shape[axis], -1)[:, 0]
+    return line if used else np.zeros_like(line)
+
+
+@dataclass(frozen=True, eq=False)
 class Parts:
     """Λ, Λ' and T of the covariance Λ/m + Λ'/m' + T/N at given shares.
 
@@ -114,8 +193,8 @@ class CrossedProblem:
     ----------
     nominals : tuple of NominalValues
         Of each scenario of the criterion.
-    money : float
-        The budget less fixed costs.
+    budgets : tuple of (name, Cost, amount)
+        The budget, called ``""``, and further limits, each less its fixed costs.
     """
 
     model: MixedModel
@@ -124,8 +203,7 @@ class CrossedProblem:
     layout: Crossed
     values: Values
     criterion: BoundCriterion
-    cost: Cost
-    money: float
+    budgets: tuple[tuple[str, Cost, float], ...]
     order: str
 
     @property
@@ -160,26 +238,43 @@ class CrossedProblem:
         return self.criterion.loss_at([found.matrix for found in self.covariances(shares, numbers, self.order)])
 
     @cached_property
+    def share_bounds(self) -> ShareBounds:
+        """Bounds on the shares."""
+        return share_bounds(self.space, self.values)
+
+    @cached_property
     def price_tables(self) -> Array:
-        """Prices of a row, a column, a cell and an observation by their values, shape (4, rows, columns, others)."""
-        return price_tables(self.space, self.layout, self.cost)
+        """Prices by values as shares of each budget, shape (budgets, 4, rows, columns, others).
+
+        Of a row, a column, a cell and an observation.
+        """
+        return np.array([price_tables(self.space, self.layout, cost) / amount for _, cost, amount in self.budgets])
 
     def prices(self, shares: Shares) -> Array:
-        """Mean price of a row, a column, a cell and an observation, shape (4,)."""
-        return np.asarray(np.einsum("prco,r,c,o->p", self.price_tables, *shares))
+        """Mean price of a row, a column, a cell and an observation as shares of each budget, shape (budgets, 4)."""
+        return np.asarray(np.einsum("bprco,r,c,o->bp", self.price_tables, *shares))
+
+    @property
+    def cost(self) -> Cost:
+        """What the budget pays for."""
+        return self.budgets[0][1]
 
     def cheapest(self) -> float:
         """Price of the smallest design within the bounds, at equal shares and without fixed costs."""
+        return float(self.least_spent()[0]) * self.budgets[0][2]
+
+    def least_spent(self) -> Array:
+        """Share of each budget that the smallest design within the bounds takes, at equal shares of the values."""
         none = Parts(np.zeros((1, 3, 1, 1)), True)
         counts = self.counts(self.values.even(), none)
-        return float(counts.payments(counts.numbers(counts.cheapest)).sum()) * self.money
+        return np.asarray(counts.payments(counts.numbers(counts.cheapest)).sum(axis=-1))
 
     def counts(self, shares: Shares, parts: Parts) -> CountProblem:
         """The problem in numbers at these shares, with as many units as there are kinds of them at least."""
         kinds = np.array([np.count_nonzero(shares[0]), np.count_nonzero(shares[1]), 1, 1])
         low = np.minimum(np.maximum(self.bounds.lowest, kinds), self.bounds.highest)
         bounds = replace(self.bounds, lowest=low)
-        return CountProblem(self.criterion, parts.matrices, self.prices(shares) / self.money, bounds)
+        return CountProblem(self.criterion, parts.matrices, self.prices(shares), bounds)
 
     @cached_property
     def references(self) -> tuple[Array, Array]:

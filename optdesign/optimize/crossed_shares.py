@@ -62,10 +62,11 @@ def best_shares(problem: CrossedProblem, order: str, progress: Progress | None) 
     start, free = problem.values.even(), sum(problem.values.sizes) - 3
     if not free:
         return SharesOptimum(start, "", 0)
-    profile = _Profile(problem, order, progress)
+    bounds, profile = problem.share_bounds, _Profile(problem, order, progress)
+    start = start if bounds.hold(start) else bounds.nearest(start)
     scope = "the shares of the covariates are a local optimum, searched from equal shares"
     if free in STEPS:
-        start = min(_grid(problem, STEPS[free]), key=profile)
+        start = min(start, *filter(bounds.hold, _grid(problem, STEPS[free])), key=profile)
         scope = (
             f"the shares of the covariates are the best of an exhaustive grid of step {STEPS[free]:g}, refined locally"
         )
@@ -102,12 +103,14 @@ def _refined(problem: CrossedProblem, profile: _Profile, start: Shares) -> Share
 
     sizes = problem.values.sizes
     free = np.repeat(np.array(sizes) > 1, sizes)
-    blocks = np.repeat(np.eye(3), sizes, axis=1)
-    unity = {"type": "eq", "fun": lambda flat: blocks @ flat - 1.0, "jac": lambda _: blocks}
-    bounds = [(SMALLEST, 1.0)] * len(blocks[0])
-    options = {"ftol": 1e-9, "maxiter": 60}
     found = minimize(
-        loss, np.concatenate(start), jac=gradient, bounds=bounds, constraints=unity, method="SLSQP", options=options
+        loss,
+        np.concatenate(start),
+        jac=gradient,
+        bounds=[(SMALLEST, 1.0)] * len(free),
+        constraints=problem.share_bounds.conditions(),
+        method="SLSQP",
+        options={"ftol": 1e-9, "maxiter": 60},
     )
     kept = split(np.where(found.x > NEGLIGIBLE, found.x, 0.0))
-    return min((kept, split(found.x), start), key=profile)
+    return min(filter(problem.share_bounds.hold, (kept, split(found.x), start)), key=profile)

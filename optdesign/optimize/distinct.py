@@ -46,14 +46,17 @@ def optimum(problem: Problem, progress: Callable[[int, float], None] | None = No
         Where so few values do not keep the other bounds, or do not estimate what is needed.
     """
     tree = _Tree(problem, tuple(each for each in problem.space.constraints if isinstance(each, Distinct)))
-    opened, best = tree.solved(frozenset(), frozenset()), None
+    opened, best, unsolved = tree.solved(frozenset(), frozenset()), None, np.inf
     for number in range(NODES):
         if not opened or (best is not None and best.iterate.stopped):
             break
         node = opened.pop()
         best = min(filter(None, [best, tree.closed(node)]), key=lambda found: found.reach, default=None)
         promise = np.inf if best is None else best.reach - node.reach
-        opened += tree.children(node) if promise > WORTHWHILE else []
+        if promise > WORTHWHILE:
+            children, failed = tree.children(node)
+            opened += children
+            unsolved = min(unsolved, node.reach if failed else np.inf)
         if progress is not None:
             progress(number, promise)
     if best is None:
@@ -62,7 +65,7 @@ def optimum(problem: Problem, progress: Callable[[int, float], None] | None = No
             f"no design was found such that {words}: so few do not keep the other bounds, or do not estimate what the "
             "criterion needs. Allow more of them."
         )
-    missed = max([0.0, *(best.reach - node.reach for node in opened)])
+    missed = max(0.0, best.reach - min([unsolved, *(node.reach for node in opened)]))
     stopped = best.iterate.stopped or missed > WORTHWHILE
     return best.problem, replace(best.iterate, bound=best.iterate.bound - missed, stopped=stopped)
 
@@ -116,7 +119,13 @@ class _Tree:
         return np.asarray(~np.any(gone, axis=0))
 
     def solved(self, forced: Items, excluded: Items) -> list[_Node]:
-        """The relaxation; none where it keeps no design. A limit whose values are all forced excludes the others."""
+        """The relaxation; none where it keeps no design. A limit whose values are all forced excludes the others.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            Where rounding kept the relaxation from being solved.
+        """
         for limit, values in zip(self.limits, self.values, strict=True):
             if len(forced & values) == limit.at_most:
                 excluded |= values - forced
@@ -125,7 +134,7 @@ class _Tree:
         try:
             problem = self.problem.over(replace(candidates, points=points))
             return [_Node(forced, excluded, problem, interior.solve(problem))]
-        except (SpecificationError, NotEstimableError, np.linalg.LinAlgError):
+        except (SpecificationError, NotEstimableError):
             return []
 
     def closed(self, node: _Node) -> _Node | None:
@@ -133,15 +142,24 @@ class _Tree:
         chosen = node.forced
         for limit, values in zip(self.limits, self.values, strict=True):
             chosen |= frozenset(self.largest(node, values - node.forced)[: limit.at_most - len(node.forced & values)])
-        return next(iter(self.solved(chosen, self.items - chosen)), None)
+        return next(iter(self.attempted(chosen, self.items - chosen)[0]), None)
 
-    def children(self, node: _Node) -> list[_Node]:
-        """The node without its largest value that is not forced, then with that value forced."""
+    def attempted(self, forced: Items, excluded: Items) -> tuple[list[_Node], bool]:
+        """The relaxation, none where it keeps no design or could not be solved, and whether it could not be solved."""
+        try:
+            return self.solved(forced, excluded), False
+        except np.linalg.LinAlgError:
+            return [], True
+
+    def children(self, node: _Node) -> tuple[list[_Node], bool]:
+        """The node without its largest value that is not forced, then with that value forced; whether one failed."""
         free = self.largest(node, self.items - node.forced)
         if not free:
-            return []
+            return [], False
         item = frozenset(free[:1])
-        return self.solved(node.forced, node.excluded | item) + self.solved(node.forced | item, node.excluded)
+        without, first = self.attempted(node.forced, node.excluded | item)
+        forced, second = self.attempted(node.forced | item, node.excluded)
+        return without + forced, first or second
 
     def largest(self, node: _Node, items: Items) -> list[Item]:
         """Values that are used, by the share of the budget at each, the largest first."""

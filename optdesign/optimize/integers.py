@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from scipy.linalg import orth
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
 
 from optdesign.criteria import BoundCriterion
@@ -45,10 +46,16 @@ FIRST, PROMISING = 100, 2000
 NEIGHBOURS = 80
 #: Schedules, of those that a better plan could use, up to which mixed-integer programs are worth their time.
 FEW = 100
-#: Plans, in part or in whole, that the listing holds at once before it gives up.
-LISTED = 50_000
+#: Plans, in part or in whole, that the listing holds at once, and in all, before it gives up.
+LISTED, HELD = 50_000, 5_000_000
 #: Mixed-integer programs solved where listing gives up, and branches in each.
 ROUNDS, BRANCHES = 3, 100
+#: Relative differences in price that count as none where the cheapest plan is sought.
+ALIKE = 1e-4
+#: Demands made of plans, one after the other, before it counts as hopeless to estimate what is needed.
+DEMANDS = 50
+#: Seconds after which a mixed-integer program gives what it has: one branch of thousands of schedules can take hours.
+SECONDS = 10.0
 #: Starts of the exchange at random distances from the continuous optimum.
 STARTS = 6
 #: Working sets that the continuous optimum is sought over.
@@ -246,9 +253,22 @@ def approximate(program: IntegerProgram, near: Array | None = None) -> Array | N
 
 
 def cheapest(program: IntegerProgram, price: Array, most: float) -> float:
-    """Least price of whole counts that keep the constraints and estimate what is needed, up to `most`; else inf."""
-    found = _estimating(program.requiring(price[None], np.array([most])), partial(_least, price=price))
-    return float("inf") if found is None else float(price @ found[1])
+    """Least price up to `most`, of the plans found that keep the constraints and estimate what is needed; else inf.
+
+    Of all schedules, or where none are found, of those that the continuous optimum for that price uses.
+    """
+    priced = program.requiring(price[None], np.array([most]))
+    centre = relaxed(priced)
+    for kept in () if centre is None else (np.arange(program.size), _used(centre)):
+        found = _estimating(priced.of(kept), partial(_least, price=price[kept]))
+        if found is not None:
+            return float(price[kept] @ found[1])
+    return float("inf")
+
+
+def _used(counts: Array) -> Index:
+    """The schedules on which counts are above zero."""
+    return np.flatnonzero(counts > SLACK * counts.max(initial=0.0))
 
 
 def _highest(program: IntegerProgram, cut: Cut) -> float:
@@ -333,9 +353,10 @@ def _working(program: IntegerProgram, answer: Any, z: Array) -> Index:
 def _least_loss(program: IntegerProgram, working: Index, z: Array) -> Array:
     """Counts of least loss on a working set, from those of `z`; `z` itself where the search ends outside."""
     part, size = program.of(working), np.maximum(program.highest[working], SLACK)
-    rows = part.rows[0] * size
-    edge = part.rows[1]
-    equal, free = len(part.level), len(part.upper)
+    rows, edge = part.rows[0] * size, part.rows[1]
+    free, first = len(part.upper), z[working] / size
+    # Equalities that say nothing here, or the same twice, stop the search: an orthonormal basis says each once.
+    exact = orth(np.vstack([rows[free : free + len(part.level)], np.zeros(len(working))]).T, rcond=SLACK).T
 
     def loss(x: Array) -> tuple[float, Array]:
         try:
@@ -347,13 +368,10 @@ def _least_loss(program: IntegerProgram, working: Index, z: Array) -> Array:
     conditions: list[dict[str, Any]] = [
         {"type": "ineq", "fun": lambda x: edge[:free] - rows[:free] @ x, "jac": lambda _: -rows[:free]}
     ] * (free > 0)
-    exact = slice(free, free + equal)
-    conditions += [{"type": "eq", "fun": lambda x: rows[exact] @ x - edge[exact], "jac": lambda _: rows[exact]}] * (
-        equal > 0
-    )
+    conditions += [{"type": "eq", "fun": lambda x: exact @ (x - first), "jac": lambda _: exact}] * (len(exact) > 0)
     answer = minimize(
         loss,
-        z[working] / size,
+        first,
         jac=True,
         bounds=[(0.0, None)] * len(working),
         constraints=conditions,
@@ -379,22 +397,30 @@ def _estimating(
 ) -> tuple[IntegerProgram, Array] | None:
     """The first proposal that estimates what is needed, and the program with demands that lead there.
 
-    A plan that misses a direction v of what is to be estimated is excluded by the demand for a unit on some schedule
-    with vᵀI_s v > 0, which every plan of finite loss satisfies.
+    A plan that misses the subspace W of what is to be estimated is excluded by the demand Σ_s m_s rank(WᵀI_sW) ≥ dim W,
+    which every plan of finite loss satisfies. The empty plan makes the first of these demands.
     """
-    while True:
+    plan: Array | None = np.zeros(program.size)
+    for _ in range(DEMANDS):
+        if plan is None or np.isfinite(program.loss(plan)):
+            break
+        program = program.requiring(*_demands(program, plan))
         plan = propose(program)
-        if plan is None:
-            return None
-        if np.isfinite(program.loss(plan)):
-            return program, plan
-        demands = _demands(program, plan)
-        if not len(demands):
-            return None
-        program = program.requiring(-demands, -np.ones(len(demands)))
+    return None if plan is None or not np.isfinite(program.loss(plan)) else (program, plan)
 
 
 def _nearest(program: IntegerProgram, centre: Array) -> Array | None:
+    """Whole counts that keep the constraints, near some counts: on the schedules those use if possible, else on any."""
+    for kept in (_used(centre), np.arange(program.size)):
+        found = _closest(program.of(kept), centre[kept])
+        if found is not None:
+            plan = np.zeros(program.size)
+            plan[kept] = found
+            return plan
+    return None
+
+
+def _closest(program: IntegerProgram, centre: Array) -> Array | None:
     """Whole counts that keep the constraints, with the least sum of distances from some counts."""
     rows, bounds = program.rows
     one, none = sp.eye_array(program.size), np.zeros((len(rows), program.size))
@@ -407,46 +433,52 @@ def _nearest(program: IntegerProgram, centre: Array) -> Array | None:
         ],
         integrality=np.repeat([1, 0], program.size),
         bounds=Bounds(0.0, np.append(program.highest, np.full(program.size, np.inf))),
-        options={"mip_rel_gap": 0.01, "node_limit": 10 * BRANCHES},
+        options={"mip_rel_gap": 0.01, "node_limit": 10 * BRANCHES, "time_limit": SECONDS},
     )
-    return _whole(program, answer)
+    return None if answer.x is None else _whole(program, answer.x[: program.size])
 
 
 def _least(program: IntegerProgram, price: Array) -> Array | None:
-    """Whole counts of least price that keep the constraints."""
+    """Whole counts of least price, up to one in ten thousand, that keep the constraints.
+
+    Of many that cost the same, the first of a list may all teach the same: prices are varied by chance, and of two
+    units on one schedule the second is the dearer one.
+    """
     rows, bounds = program.rows
+    varied = 1.0 + ALIKE * np.append(np.random.default_rng(0).random(program.size), np.ones(program.size))
     answer = milp(
-        price,
-        constraints=LinearConstraint(rows, -np.inf, bounds),
-        integrality=np.ones(program.size),
-        bounds=Bounds(0.0, program.highest),
-        options={"node_limit": 10 * BRANCHES},
+        np.tile(price, 2) * varied,
+        constraints=LinearConstraint(np.tile(rows, 2), -np.inf, bounds),
+        integrality=np.ones(2 * program.size),
+        bounds=Bounds(0.0, np.append(np.minimum(program.highest, 1.0), program.highest)),
+        options={"node_limit": 10 * BRANCHES, "time_limit": SECONDS, "mip_rel_gap": ALIKE / 10},
     )
-    return _whole(program, answer)
+    return None if answer.x is None else _whole(program, answer.x.reshape(2, -1).sum(axis=0))
 
 
-def _whole(program: IntegerProgram, answer: Any) -> Array | None:
-    """The counts of a mixed-integer program's answer, where it has some."""
-    if answer.x is None:
-        return None
-    plan = np.round(answer.x[: program.size])
+def _whole(program: IntegerProgram, counts: Array) -> Array | None:
+    """The counts of a mixed-integer program's answer as whole numbers, where these keep the constraints."""
+    plan = np.round(counts)
     return plan if program.keeps(plan[None])[0] else None
 
 
-def _demands(program: IntegerProgram, plan: Array) -> Array:
-    """A row per missing direction that matters: one at schedules that see it, zero elsewhere."""
-    every = program.totals(np.ones((1, program.size)))[0]
-    found = []
+def _demands(program: IntegerProgram, plan: Array) -> tuple[Array, Array]:
+    """What every plan of finite loss satisfies and this one does not: rows and bounds, one for each scenario it fails.
+
+    W is what the plan does not see of the combinations L that the criterion needs: the projection of L on the null
+    space of the plan's information, which no plan may leave dark in any direction.
+    """
+    rows, bounds = [], []
     for k, total in enumerate(program.totals(plan[None])[0]):
         values, vectors = np.linalg.eigh(total)
-        for v in vectors[:, values <= BLIND * values.max(initial=0.0)].T:
-            without = every.copy()
-            off = np.eye(len(v)) - np.outer(v, v)
-            without[k] = off @ every[k] @ off
-            if not np.isfinite(program.criterion.losses(without[None])[0]):
-                seen = np.einsum("i,sij,j->s", v, program.information[:, k], v)
-                found.append((seen > BLIND * seen.max(initial=0.0)) & (plan == 0))
-    return np.array(found, dtype=float).reshape(-1, program.size)
+        dark = vectors[:, values <= BLIND * values.max(initial=0.0)]
+        needed = np.hstack([part.combinations for part in program.criterion.parts if part.scenario == k])
+        missed = dark @ orth(dark.T @ (needed / np.linalg.norm(needed, axis=0)), rcond=np.sqrt(BLIND))
+        if missed.shape[1]:
+            seen = np.linalg.eigvalsh(missed.T @ program.information[:, k] @ missed)
+            rows.append(-(seen > BLIND * seen.max(initial=0.0)).sum(axis=1).astype(float))
+            bounds.append(-float(missed.shape[1]))
+    return np.array(rows).reshape(-1, program.size), np.array(bounds)
 
 
 def _best_by_cuts(program: IntegerProgram, cuts: list[Cut]) -> tuple[Array | None, float]:
@@ -465,12 +497,12 @@ def _best_by_cuts(program: IntegerProgram, cuts: list[Cut]) -> tuple[Array | Non
         constraints=conditions,
         integrality=np.append(np.ones(program.size), 0),
         bounds=Bounds(0.0, np.append(program.highest, np.inf)),
-        options={"mip_rel_gap": EQUAL / 10, "node_limit": BRANCHES, "presolve": False},
+        options={"mip_rel_gap": EQUAL / 10, "node_limit": BRANCHES, "time_limit": SECONDS, "presolve": False},
     )
     if answer.status == 2:
         return None, -np.inf
     upper = float("inf") if answer.mip_dual_bound is None else -float(answer.mip_dual_bound)
-    return _whole(program, answer), upper
+    return None if answer.x is None else _whole(program, answer.x[: program.size]), upper
 
 
 def exchange(program: IntegerProgram, plan: Array) -> Array:
@@ -594,18 +626,28 @@ def listing(rows: Array, bounds: Array, highest: Array, order: Index) -> Array |
     """
     highest = most_of_each(rows, bounds, highest)
     least = np.minimum(rows, 0.0) * highest
-    rest = least.sum(axis=1)
-    plans, spent = np.zeros((1, 0)), np.zeros((1, len(rows)))
+    rest, spent = least.sum(axis=1), np.zeros((1, len(rows)))
+    steps: list[tuple[Index, Array]] = []
+    held = 0
     for s in order:
         times = np.arange(highest[s] + 1.0)
-        if len(plans) * len(times) > LISTED:
+        held += len(spent) * len(times)
+        if len(spent) * len(times) > LISTED or held > HELD:
             return None
         rest = rest - least[:, s]
         spent = (spent[:, None] + times[:, None] * rows[:, s]).reshape(-1, len(rows))
-        kept = (spent + rest <= bounds + SLACK).all(axis=1)
-        plans = np.column_stack([np.repeat(plans, len(times), axis=0), np.tile(times, len(plans))])[kept]
+        kept = np.flatnonzero((spent + rest <= bounds + SLACK).all(axis=1))
+        steps.append((kept // len(times), times[kept % len(times)]))
         spent = spent[kept]
-    return np.asarray(plans[:, np.argsort(order)])
+    return _traced(steps, order, len(spent))
+
+
+def _traced(steps: list[tuple[Index, Array]], order: Index, found: int) -> Array:
+    """The plans at the end of a listing, from each step's counts and the plans of the step before that they extend."""
+    plans, at = np.zeros((found, len(order))), np.arange(found)
+    for s, (parents, times) in zip(order[::-1], steps[::-1], strict=True):
+        plans[:, s], at = times[at], parents[at]
+    return plans
 
 
 def _after_more_starts(program: IntegerProgram, cuts: list[Cut], plan: Array, centre: Array) -> tuple[Array, float]:

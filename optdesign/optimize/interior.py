@@ -171,7 +171,7 @@ def _sparser(problem: Problem, found: _Found) -> _Found:
     choices = [found.atoms[share >= threshold * most] for threshold in (0.1, 0.01)]
     if len(choices[0]) > problem.n_types * p * (p + 1) // 2:  # more than any optimum needs
         choices.insert(0, np.intersect1d(_spanning_atoms(problem), found.atoms))
-    for kept in choices:
+    for kept in filter(len, choices):
         if len(kept) == len(found.atoms):
             return found
         try:

@@ -196,14 +196,15 @@ def _nothing_found(pool: Pool) -> InfeasibleBudgetError:
     if np.isfinite(needed):
         return InfeasibleBudgetError(
             f"the budget leaves {money:,.2f}, which buys no design in whole units and observations that keeps the "
-            f"bounds and estimates what the criterion needs; the cheapest one costs {needed:,.2f}. Raise the budget, "
-            "or lower the bounds on counts and replicates.",
+            f"bounds and estimates what the criterion needs; the cheapest one found costs {needed:,.2f}. Raise the "
+            "budget, or lower the bounds on counts and replicates.",
             needed,
         )
     return InfeasibleBudgetError(
-        "no design in whole units and observations keeps the bounds on counts and replicates and the shares that are "
-        "asked for, and estimates what the criterion needs, at up to eight times the budget: a share met exactly may "
-        "need more units than the bounds allow, or no whole number of them. Widen the shares or the bounds.",
+        "no design in whole units and observations was found that keeps the bounds on counts and replicates and the "
+        "shares that are asked for, and estimates what the criterion needs, at up to eight times the budget: a share "
+        "met exactly may need more units than the bounds allow, or no whole number of them. Widen the shares or the "
+        "bounds.",
     )
 
 

@@ -1,6 +1,7 @@
 """Whole-number plans: published values, and exhaustive search on small problems."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 import optdesign as od
 from optdesign.criteria import Parameters
-from optdesign.optimize.integers import IntegerProgram, approximate, relaxed, solve
+from optdesign.optimize.integers import IntegerProgram, approximate, cheapest, relaxed, solve
 
 
 def bound(criterion, size):
@@ -183,3 +184,38 @@ def test_information_that_is_there_already_counts():
 def test_counts_without_limit_are_refused():
     with pytest.raises(od.SpecificationError, match="without limit"):
         solve(program(quadratic([-1, 0, 1]), od.DOptimality(), [1, 1, 0], [9]))
+
+
+def test_equalities_that_say_nothing_or_the_same_twice_do_not_stop_the_search():
+    information = quadratic([-1, 0, 1], [-1, 0, 1])
+    plain = with_total(information, od.DOptimality(), 9.0)
+    ones, none = np.ones(9), np.zeros(9)
+    odd = program(information, od.DOptimality(), equal=[ones, none, 2 * ones], level=[9.0, 0.0, 18.0])
+    assert odd.loss(relaxed(odd)) == pytest.approx(plain.loss(relaxed(plain)), abs=1e-9)
+    assert odd.loss(relaxed(odd)) < odd.loss(ones) - 0.01
+
+
+@pytest.mark.parametrize(
+    ("axes", "criterion", "fewest"),
+    [(2 * [np.linspace(-1, 1, 7)], od.DOptimality(), 6), ([np.linspace(-1, 1, 41)], od.COptimality("b2"), 3)],
+)
+def test_fewest_runs_that_estimate_what_is_needed(axes, criterion, fewest):
+    """Six coefficients of two factors need six runs, and the curvature in one factor three."""
+    information = quadratic(*axes)
+    size = len(information)
+    free = program(information, criterion, matrix=np.ones(size), upper=[12.0])
+    assert cheapest(free, np.ones(size), 12.0) == fewest
+    assert approximate(replace(free, upper=np.array([fewest - 1.0]))) is None
+    plan = approximate(replace(free, upper=np.array([float(fewest)])))
+    assert plan.sum() == fewest
+    assert np.isfinite(free.loss(plan))
+
+
+def test_twenty_runs_are_found_among_thousands_of_points():
+    axis = np.linspace(-1, 1, 21)
+    grid = od.Candidates.grid(a=axis, b=axis, c=axis)
+    model = od.MixedModel("y ~ a + b + c + a:b + a:c + b:c + I(a**2) + I(b**2) + I(c**2)")
+    space = od.DesignSpace(None, grid)
+    best = od.optimize(model, od.NominalValues(np.zeros(10)), space, od.DOptimality(), od.Cost(observation=1), 20)
+    assert best.rounded.efficiency_bound >= 0.9779 - 1e-6
+    assert sum(group.count * group.replicates for group in best.rounded.design.groups) == 20

@@ -110,7 +110,7 @@ def bound(criterion):
 
 def counts_problem(criterion, prices, complete=True):
     bounds = CountBounds(np.ones(4), np.full(4, np.inf), complete)
-    return CountProblem(bound(criterion), parts()[None], np.array(prices) / 2000.0, bounds)
+    return CountProblem(bound(criterion), parts()[None], np.array(prices)[None] / 2000.0, bounds)
 
 
 @pytest.mark.parametrize("complete", [True, False])

@@ -1,5 +1,7 @@
 """Crossed design spaces and the optimiser's answers: what is returned, what is refused and how."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,7 +34,7 @@ def best_of(cost=COST, budget=2000.0, criterion=MEAN, order="two-term", model=MO
         ({"counts": {"raeder": 3}}, "Did you mean 'reader'"),
         ({"common_replicates": True}, "no meaning in a crossed layout"),
         ({"at_most": 2}, "no meaning in a crossed layout"),
-        ({"constraints": [od.Share("x == 0", 0.5)], "candidates": od.Candidates.grid(x=[0, 1])}, "no meaning"),
+        ({"constraints": [od.Total("x", at_most=9)], "candidates": od.Candidates.grid(x=[0, 1])}, "bounds on shares"),
         ({"levels": {"x": "read"}, "candidates": od.Candidates.grid(x=[0, 1])}, "Did you mean 'reader'"),
     ],
 )
@@ -48,9 +50,7 @@ def test_crossings_belong_to_crossed_layouts(extra):
 
 
 def test_a_budget_too_small_names_the_price_of_the_cheapest():
-    with pytest.raises(
-        od.InfeasibleBudgetError, match=r"costs 4,410\.00\. Raise the budget by at least 3,410\.00"
-    ) as error:
+    with pytest.raises(od.InfeasibleBudgetError, match=r"costs 4,410\.00\. Raise it by at least 3,410\.00") as error:
         best_of(budget=1000.0, counts={"reader": (100, 200), "image": (30, 90)}, replicates=(2, 4), cost=od.Cost(
             units={"reader": 12.0, "image": 7.0}, cell=0.5, observation=0.25))  # fmt: skip
     assert error.value.price == pytest.approx(100 * 12 + 30 * 7 + 3000 * (0.5 + 0.5))
@@ -65,7 +65,7 @@ def test_a_budget_too_small_for_the_cells_asked_for():
 
 
 def test_the_fixed_cost_must_leave_something():
-    with pytest.raises(od.InfeasibleBudgetError, match=r"more than the fixed cost 3,000\.00"):
+    with pytest.raises(od.InfeasibleBudgetError, match=r"more than its fixed cost 3,000\.00"):
         best_of(cost=od.Cost(units={"reader": 1.0, "image": 1.0}, fixed=3000.0))
 
 
@@ -212,9 +212,12 @@ def test_the_worst_scenario_is_made_as_good_as_it_can_be():
     assert best.rounded.proven
 
 
-@pytest.mark.parametrize("extra", [{"limits": {"hours": (COST, 10.0)}}, {"method": "semidefinite"}])
+@pytest.mark.parametrize(
+    "extra",
+    [{"already": od.Design(LAYOUT, counts={"reader": 3, "image": 4}, replicates=2)}, {"method": "semidefinite"}],
+)
 def test_what_only_nested_designs_have_is_refused(extra):
-    with pytest.raises(od.SpecificationError, match="one budget and one method"):
+    with pytest.raises(od.SpecificationError, match="are for nested and plain designs"):
         od.optimize(MODEL, GUESS, od.DesignSpace(LAYOUT), MEAN, COST, 500.0, **extra)
 
 
@@ -232,3 +235,104 @@ def test_every_kind_of_unit_is_there_even_where_more_units_do_not_help():
     frame = best.rounded.to_frame()
     assert frame.groupby("g")["reader"].nunique().to_dict() == {0: 1, 1: 1}
     assert best.rounded.value == pytest.approx(1.1 * 4 / len(frame), rel=1e-9)
+
+
+TREATED = od.MixedModel("y ~ treat + (1 | reader) + (1 | image)")
+TREATED_GUESS = od.NominalValues([0.0, 0.5], {"reader": 0.6, "image": 0.35}, 1.1)
+DEARER = od.Cost(units={"reader": "12 + 20 * treat", "image": 7.0}, cell=0.6, observation=0.25)
+
+
+def treated(constraints, candidates=None, cost=DEARER, **space):
+    found = candidates or od.Candidates.grid(treat=[0, 1])
+    return best_of(
+        cost,
+        3000.0,
+        od.COptimality({"treat": 1.0}),
+        model=TREATED,
+        guess=TREATED_GUESS,
+        candidates=found,
+        levels={"treat": "reader"},
+        constraints=constraints,
+        **space,
+    )
+
+
+def share_of_controls(design):
+    (group,) = design.groups
+    frame = group.measure.points.assign(w=group.measure.weights)
+    return frame.loc[frame["treat"] == 0, "w"].sum()
+
+
+def test_a_bound_on_shares_that_binds_is_met_and_costs_precision():
+    free, half = treated([]), treated([od.Share("treat == 0", at_most=0.5)])
+    assert share_of_controls(free.design) > 0.55
+    assert share_of_controls(half.design) == pytest.approx(0.5, abs=1e-6)
+    assert half.value > free.value
+    m, images, n = half.design.counts["reader"], half.design.counts["image"], half.design.groups[0].replicates
+    # Readers in two arms of equal size, each seeing all images: images cancel, and so does all that arms share.
+    assert half.value == pytest.approx(4 * 0.6 / m + 4 * 1.1 / (m * images * n), rel=1e-6)
+    assert 22 * m + 7 * images + (0.6 + 0.25 * n) * m * images == pytest.approx(3000, rel=1e-6)
+
+
+def test_whole_plans_keep_the_bounds_on_shares():
+    best = treated([od.Share("treat == 0", 0.5, 0.5)], counts={"image": (3, 30)})
+    rounded = best.rounded
+    assert share_of_controls(rounded.design) == pytest.approx(0.5, abs=1e-9)
+    assert rounded.design.counts["reader"] % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        ([od.Share("treat == z", at_most=0.5)], "and not on several of these"),
+        ([od.Share("treat == 0", at_least=0.6), od.Share("treat == 1", at_least=0.6)], "at once"),
+    ],
+)
+def test_shares_that_cannot_be_bounded(constraints, message):
+    with pytest.raises(od.SpecificationError, match=message):
+        treated(constraints, od.Candidates.grid(treat=[0, 1], z=[0, 1]))
+
+
+HOURS = od.Cost(units={"reader": 1.0}, cell=0.5)
+
+
+@pytest.mark.parametrize("crossing", ["complete", "biregular"])
+def test_two_budgets_are_kept_and_no_numbers_on_a_fine_grid_are_better(crossing):
+    both = od.optimize(
+        MODEL, GUESS, od.DesignSpace(LAYOUT, crossing=crossing), MEAN, COST, 2000.0, limits={"hours": (HOURS, 120.0)}
+    )
+    one = best_of(crossing=crossing)
+    hours = both.design.spend(HOURS)
+    assert both.spend == pytest.approx(2000.0, rel=1e-6)
+    assert hours == pytest.approx(120.0, rel=1e-6)
+    assert one.design.spend(HOURS) > 130
+    assert both.value > one.value
+    assert both.certificate.efficiency_bound >= 1 - 1e-6
+    axis = np.geomspace(2, 120, 90)
+    m, images, cells = np.meshgrid(axis, axis, axis, indexing="ij")
+    cells = m * images if crossing == "complete" else cells
+    n = ((2000.0 - 12 * m - 7 * images) / cells - 0.6) / 0.25
+    fits = (n >= 1) & (m + 0.5 * cells <= 120) & (np.maximum(m, images) <= cells) & (cells <= m * images)
+    values = (0.6 / m + 0.35 / images + 1.1 / (cells * n))[fits]
+    assert both.value * both.certificate.efficiency_bound <= values.min()
+    assert both.value == pytest.approx(values.min(), rel=0.02)
+
+
+def test_whole_numbers_keep_every_budget_and_none_is_better():
+    best = od.optimize(MODEL, GUESS, od.DesignSpace(LAYOUT), MEAN, COST, 800.0, limits={"hours": (HOURS, 60.0)})
+    found = best.rounded
+    values = [
+        0.6 / m + 0.35 / images + 1.1 / (m * images * n)
+        for m, images, n in itertools.product(range(1, 60), range(1, 60), range(1, 40))
+        if 12 * m + 7 * images + (0.6 + 0.25 * n) * m * images <= 800 and m + 0.5 * m * images <= 60
+    ]
+    assert found.proven
+    assert found.value == pytest.approx(min(values), rel=1e-9)
+    assert found.design.spend(HOURS) <= 60
+
+
+def test_a_limit_that_buys_nothing_is_named():
+    with pytest.raises(
+        od.InfeasibleBudgetError, match=r"1\.00 is left of the amount of limits\['hours'\].*costs 1\.50"
+    ):
+        od.optimize(MODEL, GUESS, od.DesignSpace(LAYOUT), MEAN, COST, 800.0, limits={"hours": (HOURS, 1.0)})

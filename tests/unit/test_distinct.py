@@ -76,6 +76,26 @@ def test_a_search_cut_short_says_how_much_it_may_have_missed(monkeypatch):
     assert plan.status.name == "STOPPED"
 
 
+def test_what_rounding_keeps_from_being_solved_stays_in_the_bound(monkeypatch):
+    """Where every relaxation but the first fails, what that one promises is all that is known."""
+    free = best(MODEL, GUESS, by_dose(DOSES), od.DOptimality())
+    interior = sys.modules["optdesign.optimize.distinct"].interior
+    solve, calls = interior.solve, []
+
+    def failing(problem, *args):
+        calls.append(problem)
+        if len(calls) > 2:
+            raise np.linalg.LinAlgError
+        return solve(problem, *args)
+
+    monkeypatch.setattr(interior, "solve", failing)
+    plan = best(MODEL, GUESS, by_dose(DOSES, [od.Distinct("dose", at_most=4)]), od.DOptimality())
+    lost = np.exp((free.value - plan.value) / 4)
+    assert plan.certificate.efficiency_bound == pytest.approx(lost, abs=1e-6)
+    assert lost < 1 - 1e-4
+    assert plan.status.name == "STOPPED"
+
+
 def test_too_few_values_are_refused_in_words():
     with pytest.raises(od.SpecificationError, match=r"at most 2 distinct values of 'dose'.*Allow more"):
         best(MODEL, GUESS, by_dose(DOSES, [od.Distinct("dose", at_most=2)]), od.DOptimality())

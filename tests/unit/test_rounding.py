@@ -55,7 +55,7 @@ def test_shares_that_must_be_met_exactly(share, budget, least):
 def test_a_share_that_the_budget_cannot_meet_in_whole_numbers_is_priced():
     """Three in ten needs ten clusters, of two observations each."""
     best = arms(4_500, constraints=[od.Share("arm == 0", at_least=0.3, at_most=0.3)])
-    with pytest.raises(od.InfeasibleBudgetError, match=r"cheapest one costs 10,500\.00") as caught:
+    with pytest.raises(od.InfeasibleBudgetError, match=r"cheapest one found costs 10,500\.00") as caught:
         _ = best.rounded
     assert caught.value.price == pytest.approx(10 * 1050)
 
