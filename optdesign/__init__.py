@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from optdesign.study import StudyResult as StudyResult
     from optdesign.study import load_study as load_study
     from optdesign.study import run_study as run_study
+    from optdesign.study.comparing import StudyComparison as StudyComparison
+    from optdesign.study.comparing import compare_study as compare_study
     from optdesign.tradeoffs import Frontier as Frontier
     from optdesign.tradeoffs import Pareto as Pareto
     from optdesign.tradeoffs import Robustness as Robustness
@@ -129,6 +131,7 @@ _HOMES = {
     "schedules": ("enumerated_profiles",),
     "simulate": ("Simulation", "simulate"),
     "study": ("Study", "StudyResult", "load_study", "run_study"),
+    "study.comparing": ("StudyComparison", "compare_study"),
     "tradeoffs": ("Frontier", "Pareto", "Robustness", "frontier", "pareto", "robustness"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

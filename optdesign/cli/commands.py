@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from optdesign.cli import INTERRUPTED, MESSAGE
+from optdesign.cli.compare import compare
 from optdesign.cli.show import show
 from optdesign.cli.simulate import simulate
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
@@ -83,6 +84,7 @@ def check(
         _explain(load_study(study))
 
 
+app.command()(compare)
 app.command()(simulate)
 
 

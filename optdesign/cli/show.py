@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from optdesign.study import StudyResult, judging, telling
+from optdesign.study import Study, StudyResult, judging, telling
 from optdesign.study.words import hypothesis, money, plural, schedule, values
 
 if TYPE_CHECKING:
@@ -58,24 +58,36 @@ def plan_table(result: StudyResult) -> Table:
     table = _table()
     groups = result.plan_json()["groups"]
     several = any(group["at"] for group in groups)
-    nested = study.factor is not None
     table.add_column("group")
     if several:
         table.add_column(study.unit)
-    for name in [plural(study.unit), f"{plural(study.observation)} each"] if nested else [plural(study.observation)]:
+    for name in _size_names(study):
         table.add_column(name, justify="right")
     if any(schedule(group["points"]) for group in groups):
         table.add_column("at", overflow="fold")
     for number, group in enumerate(groups, start=1):
-        table.add_row(*_cells(number, group, several, nested)[: len(table.columns)])
+        sizes = [f"{size:,.6g}" if isinstance(size, float) else f"{size:,}" for size in _sizes(group, study)]
+        kind = [values(group["at"])] if several else []
+        cells = [str(number), *kind, *sizes, schedule(group["points"])]
+        table.add_row(*map(Text, cells[: len(table.columns)]))
     return table
 
 
-def _cells(number: int, group: dict[str, Any], several: bool, nested: bool) -> list[Text]:
-    kind = [values(group["at"])] if several else []
-    sizes = [group["units"], group["replicates"]] if nested else [group["replicates"]]
-    cells = [str(number), *kind, *(f"{size:,}" for size in sizes), schedule(group["points"])]
-    return [Text(cell) for cell in cells]
+def _size_names(study: Study) -> list[str]:
+    """What the sizes of a group count."""
+    nouns, observations = [plural(study.word(factor)) for factor in study.factors], plural(study.observation)
+    if not nouns:
+        return [observations]
+    if study.crossed:
+        return [*nouns, "cells", f"{observations} each"]
+    return [nouns[0], *(f"{noun} each" for noun in [*nouns[1:], observations])]
+
+
+def _sizes(group: dict[str, Any], study: Study) -> list[float]:
+    """Units of a group, factor by factor, cells where these are crossed, and observations in each of the last."""
+    outer = [group["units"]] if study.factors and not study.crossed else []
+    cells = [group["cells"]] if study.crossed else []
+    return [*outer, *group.get("counts", {}).values(), *cells, group["replicates"]]
 
 
 def numbers_table(texts: Texts) -> Table:

@@ -25,12 +25,13 @@ def alternatives(
     budget: float,
     order: str = "two-term",
     layouts: Sequence[str] | None = None,
+    limits: Mapping[str, tuple[Cost, float]] | None = None,
 ) -> dict[str, OptimalDesign]:
     """The best design of each layout for the same money, with the same variance components, for `compare`.
 
     Parameters
     ----------
-    model, nominal, criterion, cost, budget
+    model, nominal, criterion, cost, budget, limits
         As for `optimize`. Units are paid for as each layout uses them: m subjects who answer m' items each buy m' items
         where all answer the same, and m m' where items are private.
     space : DesignSpace
@@ -65,20 +66,24 @@ def alternatives(
     {'complete crossing': 0.0237, 'incomplete crossing': 0.0101, 'item in subject': 0.0101,
      'subject in item': 0.0106, 'repeated measures': 0.0106}
     """
-    spaces = layout_spaces(space)
-    chosen = list(spaces) if layouts is None else list(layouts)
-    for name in chosen:
-        if name not in spaces:
-            raise SpecificationError(f"layout '{name}' is not one of {listed(spaces)}.{nearest(str(name), spaces)}")
     found = {}
-    for name in chosen:
-        own = "averaged" if isinstance(spaces[name].layout, Nested) and not model.is_gaussian else order
+    for name, own_space in named_spaces(space, layouts).items():
+        own = "averaged" if isinstance(own_space.layout, Nested) and not model.is_gaussian else order
         try:
-            found[name] = optimize(model, nominal, spaces[name], criterion, cost, budget, own)
+            found[name] = optimize(model, nominal, own_space, criterion, cost, budget, own, limits=limits)
         except OptDesignError as error:
             error.args = (f"{name}: {error}",)
             raise
     return found
+
+
+def named_spaces(space: DesignSpace, layouts: Sequence[str] | None) -> dict[str, DesignSpace]:
+    """Some of the layouts' spaces, by name; all of them for None."""
+    spaces = layout_spaces(space)
+    for name in layouts or ():
+        if name not in spaces:
+            raise SpecificationError(f"layout '{name}' is not one of {listed(spaces)}.{nearest(str(name), spaces)}")
+    return {name: spaces[name] for name in layouts or spaces}
 
 
 def layout_spaces(space: DesignSpace) -> dict[str, DesignSpace]:
@@ -127,7 +132,7 @@ def _nested(space: DesignSpace, outer: str, inner: str) -> DesignSpace:
         crossing="complete",
         cells=None,
         counts={outer: _one_at_least(space, outer), inner: (1.0, np.inf)},
-        constraints=[total] if total else [],
+        constraints=[*space.constraints, *([total] if total else [])],
     )
 
 

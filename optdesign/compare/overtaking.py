@@ -81,6 +81,11 @@ class LayoutMap:
         """Position of the first layout that none betters by more than a ten-thousandth, shape (V, C)."""
         return np.asarray(np.argmax(self.efficiencies > 1.0 - AS_GOOD, axis=0), dtype=np.intp)
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """On which share of the places each layout is best."""
+        return {name: float(np.mean(self.best == at)) for at, name in enumerate(self.names)}
+
     def to_frame(self) -> pd.DataFrame:
         """A row per place: both ratios, the best layout and the efficiency of each."""
         import pandas as pd
@@ -91,8 +96,7 @@ class LayoutMap:
         return frame.assign(**dict(zip(self.names, self.efficiencies.reshape(len(self.names), -1), strict=True)))
 
     def __repr__(self) -> str:
-        shares = {name: float(np.mean(self.best == at)) for at, name in enumerate(self.names)}
-        words = ", ".join(f"{name} in {share:.0%}" for name, share in shares.items() if share)
+        words = ", ".join(f"{name} in {share:.0%}" for name, share in self.shares.items() if share)
         return f"LayoutMap of {self.best.size} places over price and variance of '{self.factors[1]}': best is {words}"
 
     def _repr_html_(self) -> str:
@@ -328,7 +332,8 @@ class _Asked:
         whole = found.variance(combination)
         units = [weights @ (found.terms or {})[factor][np.ix_(at, at)] @ weights for factor in self.factors]
         numbers = np.array([*(design.counts[factor] for factor in self.factors), design.observations])
-        return np.asarray([*units, whole - sum(units)] * numbers)
+        parts = np.asarray([*units, whole - sum(units)] * numbers)
+        return np.asarray(np.maximum(parts, 0.0))  # what cancels leaves rounding errors of either sign
 
     def _observation_price(self) -> float:
         """Mean price of an observation."""

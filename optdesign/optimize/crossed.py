@@ -215,7 +215,7 @@ def _continuous(problem: CrossedProblem, progress: Progress | None) -> _Found:
     even, order = problem.values.even(), problem.order
     own = problem.parts(even, order)
     start = order if own.constant else "averaged" if problem.model.is_gaussian else "two-term"
-    _check_money(problem, problem.counts(even, own))
+    problem.require_affordable()
     shares = best_shares(problem, start, progress)
     own = problem.parts(shares.shares, order)
     parts = own if own.constant else problem.parts(shares.shares, start)
@@ -227,30 +227,6 @@ def _continuous(problem: CrossedProblem, progress: Progress | None) -> _Found:
         numbers = _spread_out(problem, counts.numbers(_searched(problem, shares.shares, counts, optimum.y)))
     less_taken = problem.model.is_gaussian and order == "two-term" and parts.constant
     return _Found(shares, numbers, counts, optimum, constant, constant or less_taken)
-
-
-def _check_money(problem: CrossedProblem, counts: CountProblem) -> None:
-    """Every budget must buy the smallest design, and they must limit every number."""
-    for (name, _, money), share in zip(problem.budgets, problem.least_spent(), strict=True):
-        if share > 1 + 1e-12:
-            price, what = share * money, f"the amount of limits['{name}']" if name else "the budget"
-            raise InfeasibleBudgetError(
-                f"after fixed costs {money:,.2f} is left of {what}, and the cheapest design within the bounds costs "
-                f"{price:,.2f}. Raise it by at least {price - money:,.2f}, or lower the bounds on counts, cells or "
-                "replicates.",
-                price,
-            )
-    unlimited = [name for name, high in zip(_names(problem), counts.box[1], strict=True) if not np.isfinite(high)]
-    if unlimited:
-        raise SpecificationError(
-            f"nothing limits the number of {listed(unlimited)}: give it a price, or a highest value in counts, "
-            "cells or replicates."
-        )
-
-
-def _names(problem: CrossedProblem) -> tuple[str, ...]:
-    """What each logarithm of the problem in numbers counts."""
-    return (*problem.layout.factors, *([] if problem.bounds.complete else ["cells"]), "replicates")
 
 
 def _spread_out(problem: CrossedProblem, numbers: Array) -> Array:
@@ -283,7 +259,7 @@ def _certificate(problem: CrossedProblem, found: _Found, loss: float) -> Crossed
     gain, price = -found.counts.gradient(found.optimum.y), found.optimum.price
     ratio = np.where((gain <= 1e-12) & (price <= 1e-12), 1.0, gain / np.maximum(price, 1e-12))
     mass = found.numbers[[0, 1, 3] if problem.bounds.complete else [0, 1, 2, 3]]
-    frame = pd.DataFrame({"kind": _names(problem), "sensitivity": gain, "price": price, "ratio": ratio, "mass": mass})
+    frame = pd.DataFrame({"kind": problem.names, "sensitivity": gain, "price": price, "ratio": ratio, "mass": mass})
     bound = found.optimum.bound if found.bounded else np.nan
     reached = np.exp(bound - loss)
     return CrossedCertificate(float(np.minimum(1.0, reached)), frame, bound, _scope(problem, found))

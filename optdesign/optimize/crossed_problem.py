@@ -13,7 +13,7 @@ from optdesign.costs import Cost
 from optdesign.covariance import AsymptoticCovariance, covariance
 from optdesign.criteria import BoundCriterion
 from optdesign.designs import Design, DesignSpace, Share, distinct
-from optdesign.errors import NotEstimableError, SpecificationError, listed
+from optdesign.errors import InfeasibleBudgetError, NotEstimableError, SpecificationError, listed
 from optdesign.layouts import Crossed
 from optdesign.measures import Measure, names_of
 from optdesign.models import MixedModel, NominalValues
@@ -265,9 +265,45 @@ class CrossedProblem:
 
     def least_spent(self) -> Array:
         """Share of each budget that the smallest design within the bounds takes, at equal shares of the values."""
-        none = Parts(np.zeros((1, 3, 1, 1)), True)
-        counts = self.counts(self.values.even(), none)
+        counts = self._at_equal_shares
         return np.asarray(counts.payments(counts.numbers(counts.cheapest)).sum(axis=-1))
+
+    @cached_property
+    def _at_equal_shares(self) -> CountProblem:
+        """Prices and bounds at equal shares; nothing is estimated."""
+        return self.counts(self.values.even(), Parts(np.zeros((1, 3, 1, 1)), True))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each logarithm of the problem in numbers counts."""
+        return (*self.layout.factors, *([] if self.bounds.complete else ["cells"]), "replicates")
+
+    def require_affordable(self) -> None:
+        """Every budget must buy the smallest design, and they must limit every number.
+
+        Raises
+        ------
+        InfeasibleBudgetError
+            With the price of the smallest design.
+        SpecificationError
+            Where something useful costs nothing.
+        """
+        for (name, _, money), share in zip(self.budgets, self.least_spent(), strict=True):
+            if share > 1 + 1e-12:
+                price, what = share * money, f"the amount of limits['{name}']" if name else "the budget"
+                raise InfeasibleBudgetError(
+                    f"after fixed costs {money:,.2f} is left of {what}, and the cheapest design within the bounds "
+                    f"costs {price:,.2f}. Raise it by at least {price - money:,.2f}, or lower the bounds on counts, "
+                    "cells or replicates.",
+                    price,
+                )
+        highest = self._at_equal_shares.box[1]
+        unlimited = [name for name, high in zip(self.names, highest, strict=True) if not np.isfinite(high)]
+        if unlimited:
+            raise SpecificationError(
+                f"nothing limits the number of {listed(unlimited)}: give it a price, or a highest value in counts, "
+                "cells or replicates."
+            )
 
     def counts(self, shares: Shares, parts: Parts) -> CountProblem:
         """The problem in numbers at these shares, with as many units as there are kinds of them at least."""

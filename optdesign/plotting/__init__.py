@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from optdesign.plotting.certificates import sensitivity
 from optdesign.plotting.house import FAINT, INK, MOST_ROWS, MUTED, PAPER, SERIES, new_axes, save
+from optdesign.plotting.layouts import layout_map, standard_errors
 from optdesign.plotting.measures import design_measure
 from optdesign.plotting.patterns import covariance_pattern, layout_patterns, observation_covariance
 from optdesign.plotting.powers import power_curves
@@ -32,6 +33,7 @@ __all__ = [
     "criterion_surface",
     "design_measure",
     "frontier",
+    "layout_map",
     "layout_patterns",
     "new_axes",
     "observation_covariance",
@@ -39,4 +41,5 @@ __all__ = [
     "robustness_profile",
     "save",
     "sensitivity",
+    "standard_errors",
 ]

@@ -76,7 +76,7 @@ class _Candidates:
 
 def _candidates(frame: pd.DataFrame) -> _Candidates:
     points = frame[frame["kind"] == "observation"]
-    units = frame[(frame["kind"] == "unit") & ((frame["price"] > 0) | (frame["sensitivity"] > 0))]
+    units = frame[(frame["kind"] != "observation") & ((frame["price"] > 0) | (frame["sensitivity"] > 0))]
     covariates = [str(c) for c in frame if c not in _COLUMNS]
     # A covariate that is observed stands at one value in every row, and says nothing.
     varying = [c for c in covariates if _distinct(points, c) > 1]
@@ -143,10 +143,13 @@ def _unit_strip(ax: Axes, candidates: _Candidates, names: list[str]) -> None:
 def _ratio_dots(ax: Axes, candidates: _Candidates) -> None:
     import pandas as pd
 
-    both = [(candidates.units, "unit", candidates.between)]
-    both += [(candidates.points, "observation", [*candidates.between, *candidates.within])]
-    texts = [", ".join(filter(None, (kind, t))) for rows, kind, used in both for t in candidates.labels(rows, used)]
-    rows = pd.concat([frame for frame, _, _ in both], ignore_index=True).assign(text=texts)
+    rows = pd.concat([candidates.units, candidates.points], ignore_index=True)
+    told = [
+        {c: row[c] for c in (*candidates.between, *candidates.within) if row[c] == row[c]} for _, row in rows.iterrows()
+    ]
+    rows = rows.assign(
+        text=[", ".join(filter(None, pair)) for pair in zip(rows["kind"], map(values, told), strict=True)]
+    )
     if len(rows) > MOST_ROWS:
         rows = rows.sort_values(["mass", "ratio"], ascending=False, kind="stable")
         rows = pd.concat([rows[rows["mass"] > 0], rows[rows["mass"] <= 0].sort_values("ratio", ascending=False)])

@@ -120,6 +120,11 @@ def colour_bar(ax: Axes, drawn: ScalarMappable, label: str) -> Colorbar:
     return bar
 
 
+def swatch(colour: str, label: str) -> Line2D:
+    """A square for a legend."""
+    return Line2D([], [], marker="s", linestyle="", color=colour, label=plain(label))
+
+
 def row_labels(ax: Axes, labels: Sequence[str], note: str) -> None:
     """Labels of rows from the top down, and a note on what does not fit."""
     ax.set_yticks(np.arange(len(labels)), [plain(short(label)) for label in labels])

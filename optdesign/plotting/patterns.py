@@ -14,7 +14,19 @@ from matplotlib.ticker import MaxNLocator
 
 from optdesign.covariance.observations import ObservationCovariance
 from optdesign.errors import SpecificationError
-from optdesign.plotting.house import DIVERGING, INK, MUTED, PAPER, SEQUENTIAL, SERIES, colour_bar, house, legend, plain
+from optdesign.plotting.house import (
+    DIVERGING,
+    INK,
+    MUTED,
+    PAPER,
+    SEQUENTIAL,
+    SERIES,
+    colour_bar,
+    house,
+    legend,
+    plain,
+    swatch,
+)
 
 Index = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
@@ -105,7 +117,7 @@ def _layout_panels(part: SubFigure, name: str, codes: Mapping[str, Index]) -> No
     }
     for ax, title in titles.items():
         ax.set_title(title, fontsize=9, color=MUTED, loc="left")
-    handles = [*_factor_swatches(codes), _swatch(MUTED, "not zero in ZᵀZ"), _swatch(SERIES[3], "filled in")]
+    handles = [*_factor_swatches(codes), swatch(MUTED, "not zero in ZᵀZ"), swatch(SERIES[3], "filled in")]
     part.legend(
         handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=9, labelcolor=INK
     )
@@ -184,8 +196,4 @@ def _pattern(ax: Axes, image: Index, colours: Sequence[str]) -> None:
 
 
 def _factor_swatches(codes: Mapping[str, Index]) -> list[Line2D]:
-    return [*(_swatch(colour, f"same {f}") for f, colour in zip(codes, SERIES, strict=False)), _swatch(INK, "itself")]
-
-
-def _swatch(colour: str, label: str) -> Line2D:
-    return Line2D([], [], marker="s", linestyle="", color=colour, label=plain(label))
+    return [*(swatch(colour, f"same {f}") for f, colour in zip(codes, SERIES, strict=False)), swatch(INK, "itself")]

@@ -5,40 +5,66 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from optdesign.errors import SpecificationError, listed
 
-#: What a report may hold. A folder with anything else is somebody's own, and is not replaced.
-CONTENTS = frozenset(
-    {
-        "index.html",
-        "report.md",
-        "report.json",
-        "report.pdf",
-        "tables.tex",
-        "plan.json",
-        "plan.csv",
-        "field-sheet.csv",
-        "schedule.csv",
-        "precision.csv",
-        "power.csv",
-        "sensitivity.csv",
-        "robustness.csv",
-        "alternatives.csv",
-        "figures",
-    }
+
+@dataclass(frozen=True)
+class Kind:
+    """What is written to a folder. One that holds anything else is somebody's own, and is not replaced.
+
+    Attributes
+    ----------
+    name : str
+        The word for it.
+    always, further : frozenset of str
+        What it has for certain, and what it may have.
+    """
+
+    name: str
+    always: frozenset[str]
+    further: frozenset[str]
+
+
+REPORT = Kind(
+    "report",
+    frozenset({"index.html", "plan.json"}),
+    frozenset(
+        {
+            "report.md",
+            "report.json",
+            "report.pdf",
+            "tables.tex",
+            "plan.csv",
+            "field-sheet.csv",
+            "schedule.csv",
+            "precision.csv",
+            "power.csv",
+            "sensitivity.csv",
+            "robustness.csv",
+            "alternatives.csv",
+            "figures",
+        }
+    ),
+)
+COMPARISON = Kind(
+    "comparison",
+    frozenset({"comparison.json", "comparison.csv"}),
+    frozenset({"sources.csv", "plans.csv", "needed.csv", "map.csv", "break-even.csv", "figures"}),
 )
 #: What file managers leave behind.
 IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
-def check_folder(out: str | Path) -> Path:
-    """The folder that a report would be written to, once it is sure that nothing there would be lost.
+def check_folder(out: str | Path, kind: Kind = REPORT) -> Path:
+    """The folder that a report, or a comparison, would be written to, once it is sure that nothing there would be lost.
 
     Parameters
     ----------
     out : str or Path
+    kind : Kind
 
     Returns
     -------
@@ -48,7 +74,7 @@ def check_folder(out: str | Path) -> Path:
     Raises
     ------
     SpecificationError
-        Where `out` is a file, a folder with anything that is not a report, or cannot be written to.
+        Where `out` is a file, a folder with anything that is not of its kind, or cannot be written to.
 
     Examples
     --------
@@ -59,7 +85,7 @@ def check_folder(out: str | Path) -> Path:
     folder = Path(out).resolve()
     try:
         if folder.exists():
-            _check_replaceable(folder)
+            _check_replaceable(folder, kind)
         beside = existing(folder)
     except OSError as error:
         raise unwritable(folder, error.strerror or str(error)) from None
@@ -71,7 +97,7 @@ def check_folder(out: str | Path) -> Path:
 def unwritable(folder: Path, reason: str) -> SpecificationError:
     """The error about a folder that cannot be written."""
     return SpecificationError(
-        f"the report cannot be written to {folder}: {reason}. Choose a folder that you may write to."
+        f"the results cannot be written to {folder}: {reason}. Choose a folder that you may write to."
     )
 
 
@@ -80,21 +106,22 @@ def existing(folder: Path) -> Path:
     return next((parent for parent in folder.parents if parent.exists()), folder)
 
 
-def _check_replaceable(folder: Path) -> None:
+def _check_replaceable(folder: Path, kind: Kind) -> None:
     if not folder.is_dir():
-        raise SpecificationError(f"{folder} is a file; a report needs a folder of its own. Choose another name.")
+        raise SpecificationError(f"{folder} is a file; a {kind.name} needs a folder of its own. Choose another name.")
     found = {entry.name for entry in folder.iterdir()} - IGNORED
     if not found:
         return
-    if not {"index.html", "plan.json"} <= found:
+    if not kind.always <= found:
         raise SpecificationError(
-            f"{folder} is not empty and holds no report, so it is left alone. Choose a new folder, or empty this one."
+            f"{folder} is not empty and holds no {kind.name}, so it is left alone. Choose a new folder, or empty this "
+            "one."
         )
-    foreign = sorted(found - CONTENTS)
+    foreign = sorted(found - kind.always - kind.further)
     if foreign:
         raise SpecificationError(
-            f"{folder} holds a report and also {listed(foreign)}, which replacing the report would delete. Move them "
-            "away, or choose another folder."
+            f"{folder} holds a {kind.name} and also {listed(foreign)}, which replacing the {kind.name} would delete. "
+            "Move them away, or choose another folder."
         )
 
 

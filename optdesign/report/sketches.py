@@ -34,7 +34,7 @@ def sketches(result: StudyResult) -> list[Sketch]:
 
 def _plan(result: StudyResult) -> Sketch:
     design, study = result.best.rounded.design, result.study
-    caption = f"{words.plural(study.observation)} of one {study.unit} of each group, by covariate point."
+    caption = f"{words.plural(study.observation)} of one {study.holder} of each group, by covariate point."
     return Sketch(
         "design",
         caption[0].upper() + caption[1:],
@@ -45,10 +45,11 @@ def _plan(result: StudyResult) -> Sketch:
 
 def _certificate(result: StudyResult) -> Sketch:
     certificate = result.best.certificate
+    subject = "number is within its bounds" if result.study.crossed else "design is"
     used = int((certificate.sensitivities["mass"] > 0).sum())
     return Sketch(
         "sensitivity",
-        "The proof: the ratio of sensitivity to price is nowhere above the bound, and on it wherever the design is.",
+        f"The proof: the ratio of sensitivity to price is nowhere above the bound, and on it wherever the {subject}.",
         f"Ratio of sensitivity to price at {len(certificate.sensitivities)} candidates. The largest is "
         f"{certificate.worst_ratio:.6f}; it is reached at the {used} that the design uses.",
         lambda ax: plotting.sensitivity(ax, certificate),
@@ -58,8 +59,8 @@ def _certificate(result: StudyResult) -> Sketch:
 def _axes_labels(result: StudyResult) -> dict[str, str]:
     study = result.study
     return {
-        "units": words.plural(study.unit),
-        "replicates": f"{words.plural(study.observation)} per {study.unit}",
+        "units": words.plural("cell" if study.crossed else study.unit),
+        "replicates": f"{words.plural(study.observation)} per {study.holder}",
     }
 
 

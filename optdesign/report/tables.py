@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,45 +39,60 @@ class Table:
 
 def plan(design: Design, unit: str, observation: str) -> Table:
     """A row per group and point: how many units, and what one of them does there."""
-    observations = words.plural(observation)
-    units = [words.plural(unit).capitalize(), f"{observations} per {unit}".capitalize(), "At this point"]
-    rows = [row for number, group in enumerate(design.groups, start=1) for row in _group_rows(number, group)]
-    rows.append(["All", "", words.number(design.units), "", "", words.number(design.observations)])
-    header = ["Group", "Covariates", *units, f"{observations} in all".capitalize()]
+    sizes = [name.capitalize() for name in _size_names(design, unit, observation)]
+    rows = [row for number, group in enumerate(design.groups, start=1) for row in _group_rows(number, group, design)]
+    rows.append(["All", "", words.number(design.units), *[""] * len(sizes), words.number(design.observations)])
+    header = ["Group", "Covariates", *sizes, "At this point", f"{words.plural(observation)} in all".capitalize()]
     if design.layout is None:
         header, rows = [*header[:2], header[-1]], [[*row[:2], row[-1]] for row in rows]
     elif all(group.measure.points.shape[1] == 0 for group in design.groups):
-        header, rows = [*header[:4], header[-1]], [[*row[:4], row[-1]] for row in rows]
+        header, rows = [*header[:-2], header[-1]], [[*row[:-2], row[-1]] for row in rows]
     return Table("The plan, group by group", header, rows, text=2, total=True)
 
 
-def _group_rows(number: int, group: Group) -> list[list[str]]:
+def _size_names(design: Design, unit: str, observation: str) -> list[str]:
+    """What the sizes of a group count."""
+    nouns, observations = [unit, *list(design.counts)[1:]], words.plural(observation)
+    if design.crossing is not None:
+        return [*map(words.plural, nouns), "cells", f"{observations} per cell"]
+    inner = [f"{words.plural(noun)} per {outer}" for outer, noun in pairwise(nouns)]
+    return [words.plural(unit), *inner, f"{observations} per {nouns[-1]}"]
+
+
+def _sizes(design: Design, group: Group) -> list[float]:
+    """Units of a group, factor by factor, cells where these are crossed, and observations in each of the last."""
+    units = [*design.counts.values(), group.count] if design.crossing else [group.count, *group.counts.values()]
+    return [*units, group.replicates]
+
+
+def _group_rows(number: int, group: Group, design: Design) -> list[list[str]]:
     columns = group.measure.points.columns
     times = group.replicates * group.measure.weights
     rows: list[list[str]] = []
     for point, here in zip(group.measure.points.itertuples(index=False), times, strict=True):
         where = words.values({**group.at, **dict(zip(columns, point, strict=True))})
         # Said once for each group, because it is true of the group and not of the point.
-        size = ["", ""] if rows else [words.number(group.count), words.number(group.replicates)]
-        rows.append([f"{number}", where or "–", *size, words.number(here), words.number(group.count * here)])
+        size = [words.number(many) if not rows else "" for many in _sizes(design, group)]
+        total = words.number(group.observations / group.replicates * here)
+        rows.append([f"{number}", where or "–", *size, words.number(here), total])
     return rows
 
 
 def money(best: OptimalDesign, unit: str, observation: str, currency: str) -> Table:
-    """What each group costs, by units and by observations, against the budget."""
+    """What each group costs, by units, by cells where these have a price, and by observations, against the budget."""
     cost, plan = best.cost, best.rounded.design
+    sources = _sources(cost, plan, unit, observation)
+    blank = [""] * len(sources)
     rows: list[list[str]] = []
-    for number, group in enumerate(plan.groups, start=1):
-        alone = Design(plan.layout, [group], observed=plan.observed, levels=plan.observed_levels)
-        units = alone.spend(Cost(units=cost.units))
-        total = alone.spend(cost) - cost.fixed
+    for number, alone in enumerate(_alone(plan), start=1):
+        paid = [alone.spend(price) for price in sources.values()]
         who = f"Group {number}: {telling.totals(alone, unit, observation)}"
-        rows.append([who, *(words.money(v, "") for v in (units, total - units, total))])
+        rows.append([who, *(words.money(v, "") for v in (*paid, sum(paid)))])
     for what, amount in (("Fixed", cost.fixed), ("Total", best.rounded.spend), ("Budget", best.budget)):
         if amount or what != "Fixed":
-            rows.append([what, "", "", words.money(amount, "")])
-    rows.append(["Left over", "", "", words.money(max(0.0, round(best.budget - best.rounded.spend, 2)), "")])
-    header = ["", words.plural(unit).capitalize(), words.plural(observation).capitalize(), "Total"]
+            rows.append([what, *blank, words.money(amount, "")])
+    rows.append(["Left over", *blank, words.money(max(0.0, round(best.budget - best.rounded.spend, 2)), "")])
+    header = ["", *(words.plural(name).capitalize() for name in sources), "Total"]
     return Table(f"Money{f', in {currency}' if currency else ''}", header, rows, total=True)
 
 
@@ -84,6 +100,24 @@ def money_of(result: StudyResult) -> Table:
     """What the plan costs."""
     study = result.study
     return money(result.best, study.unit, study.observation, study.currency)
+
+
+def _alone(plan: Design) -> list[Design]:
+    """Each group of a plan as a design of its own; a crossed plan is one group."""
+    if plan.crossing is not None:
+        return [plan]
+    return [Design(plan.layout, [group], observed=plan.observed, levels=plan.levels) for group in plan.groups]
+
+
+def _sources(cost: Cost, plan: Design, unit: str, observation: str) -> dict[str, Cost]:
+    """What is paid for, each with its prices alone."""
+    nouns = [unit, *list(plan.counts)[1:]]
+    units = {
+        noun: Cost({f: price for f, price in cost.units.items() if f.split(":")[0] == factor})
+        for noun, factor in zip(nouns, plan.counts, strict=False)
+    }
+    cells = {"cell": Cost(cell=cost.cell)} if cost.cell else {}
+    return {**units, **cells, observation: Cost(observation=cost.observation)}
 
 
 def precision(result: StudyResult) -> Table:
@@ -242,10 +276,11 @@ def schedule(plan: ExactDesign, seed: int) -> pd.DataFrame:
         shuffled = frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
         shuffled.insert(0, "run", np.arange(1, len(frame) + 1))
         return shuffled
-    factor = plan.design.layout.factors[0]
-    labels, unit = np.unique(frame[factor].to_numpy(), return_inverse=True)
-    place = rng.permutation(len(labels)) + 1
-    return frame.assign(**{factor: place[unit]}).sort_values(factor, kind="stable").reset_index(drop=True)
+    factors = list(plan.design.layout.factors)
+    for factor in factors:
+        labels, unit = np.unique(frame[factor].to_numpy(), return_inverse=True)
+        frame = frame.assign(**{factor: (rng.permutation(len(labels)) + 1)[unit]})
+    return frame.sort_values(factors, kind="stable", ignore_index=True)
 
 
 def power_file(result: StudyResult) -> pd.DataFrame:

@@ -23,7 +23,6 @@ from optdesign.criteria import (
 from optdesign.designs import Constraint, Design, DesignSpace, Distinct, Share, Total
 from optdesign.errors import OptDesignError, SpecificationError, listed
 from optdesign.inference import WaldTest
-from optdesign.layouts import Nested
 from optdesign.measures import Candidates, Measure
 from optdesign.study.reading import Study
 from optdesign.study.tables import Candidates as CandidatesTable
@@ -63,7 +62,7 @@ def space_of(study: Study) -> DesignSpace:
         observed = None if table.observed is None else _observed(study, table.observed)
     with placed(study, "space"):
         return DesignSpace(
-            Nested(*study.factors) if study.factors else None,
+            study.layout,
             candidates,
             observed=observed,
             levels=table.levels,
@@ -72,6 +71,8 @@ def space_of(study: Study) -> DesignSpace:
             common_replicates=table.common_replicates,
             at_most=table.at_most,
             constraints=[_constraint(each) for each in table.constraints],
+            crossing=table.crossing,
+            cells=table.cells,
         )
 
 
@@ -142,18 +143,16 @@ def already_of(study: Study) -> Design | None:
     if name is None:
         return None
     with placed(study, "goal", "already"):
-        layout = Nested(*study.factors) if study.factors else None
-        return Design.from_frame(read_frame(study, name), layout, study.model.covariates)
+        return Design.from_frame(read_frame(study, name), study.layout, study.model.covariates)
 
 
 def pilot_of(study: Study) -> Design | None:
-    """The pilot's own design, if there was a pilot."""
+    """The pilot's own design, if there was a pilot with at most one grouping factor."""
     name = study.tables.nominal.from_pilot
-    if name is None:
+    if name is None or len(study.factors) > 1:
         return None
     with placed(study, "nominal", "from_pilot"):
-        layout = Nested(*study.factors) if study.factors else None
-        return Design.from_frame(read_frame(study, name), layout, study.model.covariates)
+        return Design.from_frame(read_frame(study, name), study.layout, study.model.covariates)
 
 
 def criterion_of(study: Study, space: DesignSpace) -> Criterion:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optdesign.study import telling
 from optdesign.study.words import (
     EQUAL,
     MONEY,
-    at_least,
     counted,
     difference,
     money,
@@ -24,6 +25,7 @@ from optdesign.study.words import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from optdesign.study.reading import Study
     from optdesign.study.result import StudyResult
 
 #: Relative error of a variance up to which an order is called good, and up to which care will do.
@@ -92,15 +94,25 @@ def _light(off: float, text: str, units: float, unit: str) -> Light:
 
 
 def certificate(result: StudyResult) -> str:
-    """The equivalence theorem and what it proves here, in one sentence."""
-    study = result.study
+    """What is proved, and why, in one sentence."""
+    proof = telling.proof_of(result)
+    if math.isnan(result.best.certificate.efficiency_bound):
+        return proof
+    return f"{proof.removesuffix('.')}, because {_reason(result.study)}."
+
+
+def _reason(study: Study) -> str:
+    """The equivalence theorem in words; of crossed designs, convexity."""
+    if study.crossed:
+        return (
+            "in the logarithms of the numbers of units, cells and replicates the loss is convex, and the set that the "
+            "money buys, too: the derivative in each number is what budget and bounds set as its price"
+        )
     further = f", or on one more {study.unit}," if study.factor else ""
     return (
-        f"Money spent on any candidate point{further} gains no more than on what the design already uses (the ratio "
-        "of sensitivity to price, which budget and bounds set, is nowhere above one, and one on everything in the "
-        f"design), which proves by the equivalence theorem that the continuous optimum is at least "
-        f"{at_least(result.best.certificate.efficiency_bound, 4)} efficient among all designs within the bounds and "
-        f"the budget, and the plan in whole numbers at least {at_least(result.best.rounded.efficiency_bound, 2)}."
+        f"money spent on any candidate point{further} gains no more than on what the design already uses (the ratio of "
+        "sensitivity to price, which budget and bounds set, is nowhere above one, and one on everything in the "
+        "design): the equivalence theorem"
     )
 
 

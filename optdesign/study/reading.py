@@ -18,6 +18,7 @@ from optdesign.costs import Cost
 from optdesign.errors import SpecificationError, listed, nearest
 from optdesign.families import family_named, link_named
 from optdesign.formula import ParsedFormula, parse
+from optdesign.layouts import Crossed, Layout, Nested
 from optdesign.models import MixedModel, NominalValues, check_size
 from optdesign.study.tables import Cost as CostTable
 from optdesign.study.tables import Model, StudyFile
@@ -73,9 +74,27 @@ class Study:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """Grouping factors of the layout, outermost first; none for a model without random terms."""
+        """Grouping factors of the layout, outermost or rows first; none for a model without random terms."""
         layout = self.tables.space.layout
-        return layout.nested if layout else tuple(self.parsed.random)
+        return layout.factors if layout else self.grouping
+
+    @property
+    def grouping(self) -> tuple[str, ...]:
+        """Grouping factors of the formula, parts such as ``cluster:period`` left out."""
+        return tuple(factor for factor in self.parsed.random if ":" not in factor)
+
+    @property
+    def layout(self) -> Layout | None:
+        """How the units lie to each other."""
+        if self.crossed:
+            return Crossed(*self.factors)
+        return Nested(*self.factors) if self.factors else None
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the units of two factors meet."""
+        layout = self.tables.space.layout
+        return layout is not None and layout.crossed is not None
 
     @property
     def factor(self) -> str | None:
@@ -92,6 +111,17 @@ class Study:
     def unit(self) -> str:
         """The word for a unit."""
         return self.tables.report.unit or self.factor or "study"
+
+    @property
+    def holder(self) -> str:
+        """The word for what observations are counted in: a cell, an innermost unit, or the study."""
+        if self.crossed:
+            return "cell"
+        return self.unit if len(self.factors) < 2 else self.factors[-1]
+
+    def word(self, factor: str) -> str:
+        """The word for a unit of a factor."""
+        return self.unit if factor == self.factor else factor
 
     @property
     def observation(self) -> str:
@@ -294,6 +324,7 @@ def _contradictions(study: Study) -> Iterator[Problem]:
     yield from files.problems
     yield from _nominal_problems(study, files.pilot)
     yield from _column_problems(study, files)
+    yield from _layout_problems(study)
     yield from _factor_problems(study)
     yield from _unbuildable(Cost, "cost", tables.cost.model_dump())
     if not any((tables.cost.observation, *tables.cost.units.values())):
@@ -462,13 +493,58 @@ def _costs(study: Study) -> dict[Keys, CostTable]:
     return {("cost",): study.tables.cost, **limits}
 
 
+#: Keys of a study that have no place beside some layouts.
+CROSSED_ONLY = (("space", "crossing"), ("space", "cells"))
+NESTED_ONLY = (
+    ("space", "common_replicates"),
+    ("space", "at_most"),
+    ("goal", "already"),
+)
+
+
+def _layout_problems(study: Study) -> Iterator[Problem]:
+    """Several factors need a layout that has them all, and what goes with it."""
+    tables, grouping = study.tables, study.grouping
+    if tables.space.layout is None and len(grouping) > 1:
+        quoted = ", ".join(f"'{factor}'" for factor in grouping)
+        yield (
+            ("space", "layout"),
+            f"the formula has several grouping factors: say how their units lie, layout = {{ nested = [{quoted}] }}, "
+            f"outermost first, or {{ crossed = [{quoted}] }}.",
+        )
+    for factor in grouping:
+        if factor not in study.factors:
+            known = study.factors
+            yield (
+                ("space", "layout"),
+                f"lacks '{factor}', a grouping factor of the formula; it has {listed(known)}.{nearest(factor, known)}",
+            )
+    for keys in NESTED_ONLY if study.crossed else CROSSED_ONLY:
+        if keys[1] in getattr(tables, keys[0]).model_fields_set:
+            other = "a nested layout" if study.crossed else "layout = { crossed = ['row', 'column'] }"
+            yield keys, f"belongs to {other}: leave it out."
+    if tables.space.cells is not None and study.crossed and tables.space.crossing == "complete":
+        yield ("space", "cells"), "belongs to crossing = 'biregular': a complete crossing observes all cells."
+    if "compare" in tables.model_fields_set and not study.crossed:
+        yield (
+            ("compare",),
+            "compares the layouts of two factors: state [space] layout = { crossed = ['row', 'column'] }.",
+        )
+
+
 def _factor_problems(study: Study) -> Iterator[Problem]:
-    """Every factor that is named must be one of the layout."""
-    tables, factors = study.tables, study.factors
-    named: list[tuple[Keys, str]] = [(("space", "levels", c), f) for c, f in tables.space.levels.items()]
+    """Every factor that is named must be one of the layout, or a part of its units."""
+    tables, factors = study.tables, list(dict.fromkeys([*study.factors, *study.parsed.random]))
+    cell = {":".join(study.factors)} if study.crossed else set()
+    named: list[tuple[Keys, str]] = [
+        (("space", "levels", covariate), f) for covariate, f in tables.space.levels.items() if f not in cell
+    ]
     named += [(("space", "counts", factor), factor) for factor in tables.space.counts]
     for where, cost in _costs(study).items():
         named += [((*where, "units", factor), factor) for factor in cost.units]
+    for at, constraint in enumerate(tables.space.constraints):
+        if constraint.of not in ("observations", "units"):
+            named.append((("space", "constraints", at, "of"), constraint.of))
     for keys, factor in named:
         if factor not in factors:
             yield keys, f"'{factor}' is not a grouping factor: {listed(factors)}.{nearest(factor, factors)}"

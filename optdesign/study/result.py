@@ -104,6 +104,7 @@ class StudyResult:
             "summary": f"{telling.summary(self)} {telling.proof_of(self)}",
             "groups": groups_of(best.rounded.design),
             "units": _units(best.rounded.design),
+            "counts": dict(best.rounded.design.counts),
             "observations": best.rounded.design.observations,
             "spend": best.rounded.spend,
             "budget": best.budget,
@@ -120,7 +121,7 @@ class StudyResult:
             },
             "continuous": groups_of(best.design),
             "warnings": list(self.warnings),
-            "versions": _versions(),
+            "versions": versions(),
             "seed": tables.report.seed,
             "study": tables.model_dump(mode="python", exclude_unset=True),
         }
@@ -151,14 +152,25 @@ def coefficient_of_interest(best: OptimalDesign, test: Test | None) -> str | Non
 
 
 def groups_of(design: Design) -> list[dict[str, Any]]:
-    """A dictionary for each group: unit-level values, units, observations per unit, points and their times."""
+    """A dictionary for each group: unit-level values, units, observations per unit, points and their times.
+
+    Of two nested factors, with units of the inner one per unit and observations per inner unit; of two crossed ones,
+    with units of either, cells, observations per cell, and the times of a point in all.
+    """
     return [
-        {"at": dict(g.at), "units": g.count, "replicates": g.replicates, "points": _points(g)} for g in design.groups
+        {"at": dict(g.at), **_numbers(design, g), "replicates": g.replicates, "points": _points(design, g)}
+        for g in design.groups
     ]
 
 
-def _points(group: Group) -> list[dict[str, Any]]:
-    times = group.replicates * group.measure.weights
+def _numbers(design: Design, group: Group) -> dict[str, Any]:
+    if design.crossing is not None:
+        return {"counts": dict(design.counts), "cells": group.count}
+    return {"units": group.count, **({"counts": dict(group.counts)} if group.counts else {})}
+
+
+def _points(design: Design, group: Group) -> list[dict[str, Any]]:
+    times = (group.observations if design.crossing else group.replicates) * group.measure.weights
     rows = group.measure.points.to_dict("records")
     return [{"at": row, "times": float(many)} for row, many in zip(rows, times, strict=True)]
 
@@ -167,7 +179,8 @@ def _units(design: Design) -> float | None:
     return design.units if design.layout else None
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of this package, of Python, and of the libraries that may change a digit."""
     from optdesign import __version__
 
     found = {"optdesign": __version__, "python": platform.python_version()}

@@ -28,7 +28,9 @@ from optdesign.fit import Fit, fit
 from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample_size, smallest_count
 from optdesign.models import NominalValues
 from optdesign.optimize import OptimalDesign, Status, optimize
-from optdesign.optimize.problem import bound_criterion, make_problem
+from optdesign.optimize.crossed import crossed_problem
+from optdesign.optimize.crossed_problem import CrossedProblem
+from optdesign.optimize.problem import Problem, bound_criterion, make_problem
 from optdesign.optimize.profile import Surface, budget_line, criterion_surface
 from optdesign.optimize.scoring import reported
 from optdesign.study.besides import alternatives
@@ -83,8 +85,9 @@ class Question:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """Arguments of `optimize`, and of `make_problem`."""
+        """Arguments of `optimize`, of `make_problem`, and of `crossed_problem`."""
         goal = self.study.tables.goal
+        further = {"limits": self.limits, "already": self.already}
         return {
             "model": self.study.model,
             "nominal": self.nominal,
@@ -93,8 +96,7 @@ class Question:
             "cost": self.cost,
             "budget": goal.budget,
             "order": goal.order,
-            "limits": self.limits,
-            "already": self.already,
+            **{name: given for name, given in further.items() if given},
         }
 
 
@@ -222,7 +224,8 @@ def _check_names(question: Question) -> None:
 def cheapest_price(question: Question) -> float:
     """Price of the cheapest design within the bounds, fixed cost included; checks all that can be without a search."""
     with explained(question):
-        problem = make_problem(**question.parts)
+        make: Callable[..., Problem | CrossedProblem] = crossed_problem if question.study.crossed else make_problem
+        problem = make(**question.parts)
         problem.require_affordable()
     return problem.cheapest() + question.cost.fixed
 
@@ -304,9 +307,17 @@ class _Tested:
         with placed(question.study, "test"):
             powers = {order: power(*at, order) for order in orders}
         wanted = question.study.tables.test.power if question.study.tables.test else None
+        if len(design.counts) > 1:  # each of its counts may grow, and what that gives is another question
+            return cls(powers, None, None, tuple(f"{short}." for short in _short(powers[best.order], wanted)))
         needed, notes = _needed(question, best, powers[best.order], wanted)
         curves = power_curve(*at, _counts(best, test, needed), orders)
         return cls(powers, curves, needed, notes)
+
+
+def _short(reached: float, wanted: float | None) -> Iterator[str]:
+    """A note where the plan has less than the power wanted."""
+    if wanted is not None and reached < wanted:
+        yield f"The power at the plan is {reached:.3f}, below the {wanted:g} wanted"
 
 
 def _needed(
@@ -315,15 +326,14 @@ def _needed(
     """Units for the power wanted, and a note where the plan has less."""
     if wanted is None or question.test is None:
         return None, ()
-    short = f"The power at the plan is {reached:.3f}, below the {wanted:g} wanted"
     solve_for = question.study.factor or "replicates"
     try:
         needed = sample_size(
             best.model, best.nominal, best.rounded.design, question.test, wanted, solve_for, best.order
         )
     except SpecificationError as error:
-        return None, (f"{short}, and no number of units reaches it: {error}",)
-    return needed, () if reached >= wanted else (f"{short}. {_remedy(question, needed)}",)
+        return None, tuple(f"{short}, and no number of units reaches it: {error}" for short in _short(reached, wanted))
+    return needed, tuple(f"{short}. {_remedy(question, needed)}" for short in _short(reached, wanted))
 
 
 def _remedy(question: Question, needed: SampleSize) -> str:
@@ -349,9 +359,9 @@ def _counts(best: OptimalDesign, test: WaldTest, needed: SampleSize | None) -> l
 
 
 def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, Surface | None]:
-    """The budget line and the criterion's surface; neither without units, no surface around what has been run."""
+    """The budget line and the criterion's surface; of one factor, and no surface around what has been run."""
     design = best.design
-    if design.layout is None:
+    if len(design.counts) != 1:
         return None, None
     mean = design.observations / design.units
     low, high = best.space.replicate_bounds

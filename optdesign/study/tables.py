@@ -22,6 +22,7 @@ def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
 
 Bounds = Annotated[tuple[Bound, Bound], Field(strict=False), AfterValidator(_in_order)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)] | str
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
 Value = bool | int | Number | str
@@ -77,7 +78,7 @@ class Nominal(Table):
         description="a table with a finite covariance matrix for each grouping factor, { group = [[0.3, 0.0], "
         "[0.0, 0.1]] }; a number will do for a random intercept",
     )
-    dispersion: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+    dispersion: Amount = Field(
         default=1.0, description="a positive number, the residual variance of a Gaussian response"
     )
 
@@ -159,7 +160,26 @@ class Observed(Table):
 class Layout(Table):
     """How the units of the grouping factors lie to each other."""
 
-    nested: Names = Field(description="a list of grouping factors, outermost first, as in { nested = ['clinic'] }")
+    nested: Names | None = Field(
+        default=None, description="a list of grouping factors, outermost first, as in { nested = ['clinic'] }"
+    )
+    crossed: Annotated[tuple[Name, Name], Field(strict=False)] | None = Field(
+        default=None,
+        description="a list of two grouping factors whose units meet, as in { crossed = ['subject', 'item'] }",
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Layout:
+        if (self.nested is None) == (self.crossed is None):
+            raise ValueError("give either nested = ['outer', 'inner'] or crossed = ['row', 'column'].")
+        if len(set(self.factors)) < len(self.factors):
+            raise ValueError(f"names a factor twice; got {list(self.factors)}, needed different grouping factors.")
+        return self
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The grouping factors, outermost or rows first."""
+        return self.nested or self.crossed or ()
 
 
 class Constraint(Table):
@@ -172,8 +192,8 @@ class Constraint(Table):
         default=None, description='an expression in the candidate columns that is added up, such as "dose > 5"'
     )
     distinct: Name | None = Field(default=None, description="a candidate column: how many of its values may be used")
-    of: Literal["observations", "units"] = Field(
-        default="observations", description="'observations' or 'units': what a total is over"
+    of: Name = Field(
+        default="observations", description="'observations', 'units' or a grouping factor: what a total is over"
     )
     at_least: Number | None = Field(
         default=None, description="the smallest share, between 0 and 1, or the smallest total"
@@ -220,7 +240,17 @@ class Space(Table):
     """What may be chosen."""
 
     layout: Layout | None = Field(
-        default=None, description="a table { nested = ['group'] }; by default the grouping factor of the formula"
+        default=None,
+        description="a table { nested = ['group'] }, by default with the grouping factor of the formula; of two "
+        "factors { nested = ['outer', 'inner'] } or { crossed = ['row', 'column'] }",
+    )
+    crossing: Literal["complete", "biregular"] = Field(
+        default="complete",
+        description="'complete', every row meets every column, or 'biregular', as many in every row and as many in "
+        "every column as is best",
+    )
+    cells: Bound | Bounds | None = Field(
+        default=None, description="a number or a pair [lowest, highest] of cells observed in a biregular crossing"
     )
     candidates: Candidates | None = Field(
         default=None, description="a table with grid = { … } or from_frame = 'file.csv', the points that may be used"
@@ -232,11 +262,14 @@ class Space(Table):
         default={}, description="a table { covariate = 'factor' } of the covariates that are constant within a unit"
     )
     counts: dict[str, Bound | Bounds] = Field(
-        default={}, description="a table { factor = [lowest, highest] } or { factor = number } of units in all"
+        default={},
+        description="a table { factor = [lowest, highest] } or { factor = number } of units in all, of an inner "
+        "nested factor in each unit of the factor before it",
     )
     replicates: Bound | Bounds | None = Field(
         default=None,
-        description="a number or a pair [lowest, highest], not negative: observations per unit; at least 1 by default",
+        description="a number or a pair [lowest, highest], not negative: observations per unit, of two factors per "
+        "innermost unit or per cell; at least 1 by default",
     )
     common_replicates: bool = Field(
         default=False, description="true or false: whether all kinds of unit must have the same number of observations"
@@ -273,9 +306,7 @@ class Cost(Table):
 class Limit(Cost):
     """A further budget, with prices in a currency of its own."""
 
-    amount: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        description="a positive finite number: what there is of it"
-    )
+    amount: Amount = Field(description="a positive finite number: what there is of it")
 
 
 #: The options that each kind of criterion takes.
@@ -310,9 +341,7 @@ class Component(Options):
     """One of the criteria of a compound one."""
 
     kind: Literal["D", "A", "c", "E", "I"] = Field(description="'D', 'A', 'c', 'E' or 'I'")
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=1.0, description="a positive number; weights are scaled to sum to one"
-    )
+    weight: Amount = Field(default=1.0, description="a positive number; weights are scaled to sum to one")
 
     @model_validator(mode="after")
     def _own_options(self) -> Component:
@@ -349,9 +378,7 @@ class Goal(Table):
         description="'D', 'A', 'c', 'E' or 'I', or a table such as { kind = 'c', combination = { treat = 1.0 } }; 'c' "
         "alone is the coefficient of [test]"
     )
-    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        description="a positive finite number, in the currency of [cost]"
-    )
+    budget: Amount = Field(description="a positive finite number, in the currency of [cost]")
     order: Literal["leading", "two-term", "averaged", "exact"] = Field(
         default="two-term",
         description="the approximation of the covariance: 'leading', 'two-term', 'averaged' or 'exact'",
@@ -391,6 +418,42 @@ class Test(Table):
     )
 
 
+class Compare(Table):
+    """The layouts of two crossed factors side by side: which of them, for which money, and where each is best."""
+
+    layouts: Names | None = Field(
+        default=None,
+        description="a list of layouts, such as 'complete crossing', 'incomplete crossing', 'item in subject', "
+        "'subject in item' and 'repeated measures'; all by default",
+    )
+    budgets: Annotated[tuple[Amount, ...], Field(strict=False, min_length=1)] | None = Field(
+        default=None, description="a list of positive finite numbers, budgets to compare at beside that of [goal]"
+    )
+    cost_ratios: Annotated[tuple[Amount, ...], Field(strict=False, min_length=2)] | None = Field(
+        default=None,
+        description="a list of two or more positive numbers, prices of a column over that of a row, for the map of "
+        "layouts",
+    )
+    variance_ratios: Annotated[tuple[Amount, ...], Field(strict=False, min_length=1)] | None = Field(
+        default=None,
+        description="a list of positive numbers, variances of columns over that of rows, for the map of layouts",
+    )
+    break_even: Annotated[tuple[Name, Name], Field(strict=False)] | None = Field(
+        default=None,
+        description="a list of two of the layouts, to find the prices on the map at which one overtakes the other",
+    )
+
+    @model_validator(mode="after")
+    def _whole_map(self) -> Compare:
+        if (self.cost_ratios is None) != (self.variance_ratios is None):
+            raise ValueError("a map takes both cost_ratios = [ … ] and variance_ratios = [ … ]; got one of them.")
+        if self.break_even is not None and self.cost_ratios is None:
+            raise ValueError(
+                "break_even is looked for on the map: give cost_ratios = [ … ] and variance_ratios = [ … ]."
+            )
+        return self
+
+
 class Report(Table):
     """How results are worded."""
 
@@ -412,6 +475,7 @@ class StudyFile(Table):
     cost: Cost = Field(description="the table [cost]")
     goal: Goal = Field(description="the table [goal]")
     test: Test | None = Field(default=None, description="the table [test]")
+    compare: Compare = Field(default=Compare(), description="the table [compare]")
     report: Report = Field(default=Report(), description="the table [report]")
 
     @model_validator(mode="after")

@@ -73,20 +73,36 @@ def describe(study: Study, space: DesignSpace) -> Iterator[str]:
 def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
     points = space.candidates.points
     for name in points:
-        level = f"per {study.unit}" if name in space.levels else f"per {study.observation}"
+        factor = space.levels.get(str(name))
+        level = f"per {study.word(factor) if factor else study.observation}"
         distinct = list(dict.fromkeys(points[name].tolist()))
         shown = ", ".join(value(v) for v in distinct) if len(distinct) <= 8 else f"{len(distinct)} values"
         between = "" if len(distinct) <= 8 else f" from {value(min(distinct))} to {value(max(distinct))}"
         yield f"Chosen {level} is {name}: {shown}{between}."
-    if study.factor is not None:
-        yield f"Chosen is the number of {plural(study.unit)}, {_range(space.count_bounds(study.factor))}."
-    per = f" per {study.unit}" if study.factor else ""
+    yield from _numbers(study, space)
+    per = f" per {study.holder}" if study.factor else ""
     yield f"Chosen is the number of {plural(study.observation)}{per}, {_range(space.replicate_bounds)}."
     if space.observed is not None:
         names = ", ".join(map(str, space.observed.points))
         yield f"Observed, not chosen, is {names}, with {len(space.observed.points)} different values in its law."
     for constraint in space.constraints:
         yield f"{constraint.words[0].upper()}{constraint.words[1:]}."
+
+
+def _numbers(study: Study, space: DesignSpace) -> Iterator[str]:
+    """Units of each factor, and cells where these are chosen too."""
+    above = [None, *(study.word(factor) for factor in study.factors)]
+    for factor, outer in zip(study.factors, above, strict=False):
+        per = f" per {outer}" if outer and not study.crossed else ""
+        yield f"Chosen is the number of {plural(study.word(factor))}{per}, {_range(space.count_bounds(factor))}."
+    if space.crossing == "biregular":
+        yield f"Chosen is which {study.holder}s are observed, as many in every row and column: {_cells(space)}."
+    elif study.crossed:
+        yield f"Every {study.unit} meets every {study.factors[1]}."
+
+
+def _cells(space: DesignSpace) -> str:
+    return "as many as are best" if space.cells is None else _range(space.cell_bounds)
 
 
 def _range(bounds: tuple[float, float]) -> str:
@@ -113,7 +129,7 @@ def summary(result: StudyResult) -> str:
             power(result),
             judging.saving(result),
             f"This assumes {_belief(result)}",
-            at_most_better(best.rounded.efficiency_bound),
+            "" if study.crossed else at_most_better(best.rounded.efficiency_bound),
         ]
     )
 
@@ -162,6 +178,8 @@ def plan(design: Design, unit: str, observation: str) -> str:
     if design.layout is None:
         where = "".join(_where(g, g.count) for g in design.groups)
         return f"Make {counted(design.observations, observation)}{where}"
+    if design.crossing is not None:
+        return _meeting(design, unit, observation)
     nouns = [unit, *[""] * (len(design.groups) - 1)]
     return f"Enrol {joined([_group(g, noun, observation) for g, noun in zip(design.groups, nouns, strict=True)])}"
 
@@ -170,7 +188,23 @@ def _group(group: Group, noun: str, observation: str) -> str:
     who = counted(group.count, noun) if noun else number(group.count)
     kind = f" ({values(group.at)})" if group.at else ""
     each = " each" if group.count != 1 else ""
-    return f"{who}{kind} with {counted(group.replicates, observation)}{each}{_where(group, 1.0)}"
+    inner = "".join(f"{counted(many, factor)} of " for factor, many in group.counts.items())
+    return f"{who}{kind} with {inner}{counted(group.replicates, observation)}{each}{_where(group, 1.0)}"
+
+
+def _meeting(design: Design, unit: str, observation: str) -> str:
+    """A crossed plan: who meets whom, and how often."""
+    (group,), (row, column) = design.groups, design.counts
+    rows, columns = design.counts[row], design.counts[column]
+    who = f"Enrol {counted(rows, unit)} and {counted(columns, column)}"
+    if design.cells == rows * columns:
+        met = f"{who}, every {unit} to meet every {column}"
+    else:
+        share = f"{counted(design.cells / rows, column)} for each {unit}"
+        met = f"{who}, {share} and {counted(design.cells / columns, unit)} for each {column}"
+    return f"{met}, with {counted(group.replicates, observation)} in each of {counted(group.count, 'cell')}" + _where(
+        group, group.count
+    )
 
 
 def _where(group: Group, units: float) -> str:
@@ -195,8 +229,9 @@ def _where(group: Group, units: float) -> str:
 
 def totals(design: Design, unit: str, observation: str) -> str:
     """``78 patients, 384 visits``."""
-    observations = counted(design.observations, observation)
-    return f"{counted(design.units, unit)}, {observations}" if design.layout else observations
+    nouns = [unit, *list(design.counts)[1:]]
+    units = [counted(many, noun) for many, noun in zip(design.counts.values(), nouns, strict=False)]
+    return ", ".join([*units, counted(design.observations, observation)])
 
 
 def precision(result: StudyResult, coefficient: str | None) -> str:
@@ -246,7 +281,16 @@ def asymptotics(errors: Mapping[str, float], coefficient: str) -> str:
 
 def proof_of(result: StudyResult) -> str:
     """What is proved about the plan."""
-    return proof(result.best.certificate.efficiency_bound, result.best.rounded.efficiency_bound)
+    best = result.best
+    return proof(best.certificate.efficiency_bound, best.rounded.efficiency_bound, _scope(result))
+
+
+def _scope(result: StudyResult) -> str:
+    """Among which crossed designs the proof holds; empty for all designs."""
+    from optdesign.optimize.crossed_result import CrossedCertificate
+
+    certificate = result.best.certificate
+    return certificate.scope if isinstance(certificate, CrossedCertificate) else ""
 
 
 def nominal_source(result: StudyResult) -> str:

@@ -144,17 +144,21 @@ def hypothesis(coefficient: str, null: float, alternative: str, alpha: float) ->
     return f"the {sides} test of {coefficient} = {value(null)}{against} at level {100 * alpha:g} %"
 
 
-def proof(continuous: float, rounded: float) -> str:
-    """What is proved about a plan, in a sentence; bounds are rounded down.
+def proof(continuous: float, rounded: float, scope: str = "") -> str:
+    """What is proved about a plan, in a sentence; bounds are rounded down, and of a crossed plan have a scope.
 
     >>> print(proof(0.99999999, 0.9976))
     Among all designs within the bounds and the budget, the continuous optimum is at least 99.9999 % efficient, and the
     plan in whole numbers at least 99.76 %.
+    >>> proof(math.nan, math.nan, "no bound is known for order 'refined' here")
+    "No bound is known for order 'refined' here."
     """
-    return (
-        f"Among all designs within the bounds and the budget, the continuous optimum is at least "
-        f"{at_least(continuous, 4)} efficient, and the plan in whole numbers at least {at_least(rounded, 2)}."
-    )
+    if math.isnan(continuous):
+        return sentence([scope])
+    reached = f"{at_least(continuous, 4)} efficient, and the plan in whole numbers at least {at_least(rounded, 2)}"
+    if scope:
+        return f"The continuous optimum is at least {reached}: {scope}."
+    return f"Among all designs within the bounds and the budget, the continuous optimum is at least {reached}."
 
 
 def at_most_better(efficiency_bound: float) -> str:

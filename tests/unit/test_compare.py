@@ -145,3 +145,18 @@ def test_bounds_hold_for_units_in_all():
     for best in designs.values():
         assert best.design.counts["item"] <= 24 + 1e-6
         assert best.rounded.design.counts["item"] <= 24
+
+
+def test_bounds_on_shares_hold_in_every_layout():
+    few = od.DesignSpace(
+        SPACE.layout,
+        SPACE.candidates,
+        levels=SPACE.levels,
+        counts=SPACE.counts,
+        constraints=[od.Share("treat == 1", at_most=0.3)],
+    )
+    for name, space in od.layout_spaces(few).items():
+        assert few.constraints[0] in space.constraints, name
+    for best in found(space=few).values():
+        frame = best.rounded.to_frame().groupby("treat")["subject"].nunique()
+        assert frame[1] <= 0.3 * frame.sum() + 1e-9

@@ -261,3 +261,66 @@ def test_pattern_of_the_covariance_matrix_counts_its_entries():
 def test_pattern_needs_one_unit_per_observation(ax, units):
     with pytest.raises(od.SpecificationError, match=r"one unit per observation|unit of each observation"):
         plotting.covariance_pattern(ax, units)
+
+
+# Layouts of two factors
+
+
+def layouts():
+    """Three layouts over two prices and three variances: the first wins left of the diagonal."""
+    losses = np.array([[[0.0, 1.0], [0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]], np.ones((3, 2))])
+    names = ("complete crossing", "item in subject", "repeated measures")
+    return od.LayoutMap(names, ("subject", "item"), np.array([0.1, 10.0]), np.array([0.5, 1.0, 2.0]), losses)
+
+
+def test_layout_map_colours_each_place_by_its_best_layout(ax):
+    curve = pd.DataFrame({"variance ratio": [1.0, 0.5], "cost ratio": [4.0, 2.0], "higher": "item in subject"})
+    assert plotting.layout_map(ax, layouts(), curve) is ax
+    (mesh,) = ax.collections
+    np.testing.assert_array_equal(mesh.get_array().ravel(), [0, 1, 0, 0, 0, 0])
+    assert labels(ax) == ["complete crossing", "item in subject", "break-even"]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    (line,) = ax.get_lines()
+    assert line.get_ydata().tolist() == [0.5, 1.0]
+    assert ax.get_xlabel() == "price of item / price of subject"
+
+
+def test_layout_map_places_lie_inside_their_cells(ax):
+    plotting.layout_map(ax, layouts())
+    (mesh,) = ax.collections
+    corners = mesh.get_coordinates()
+    np.testing.assert_allclose(corners[0, :, 0], [0.01, 1.0, 100.0])
+    np.testing.assert_allclose(corners[:, 0, 1], np.sqrt([0.125, 0.5, 2.0, 8.0]))
+
+
+def test_standard_errors_are_split_by_shares_of_the_variance(ax):
+    designs = od.alternatives(
+        od.MixedModel("y ~ 1 + (1 | subject) + (1 | item)"),
+        od.NominalValues([0.0], {"subject": 0.6, "item": 0.35}, 1.1),
+        od.DesignSpace(od.Crossed("subject", "item")),
+        od.COptimality({"Intercept": 1.0}),
+        od.Cost({"subject": 12.0, "item": 2.0}, observation=0.85),
+        500.0,
+        layouts=["item in subject", "subject in item"],
+    )
+    comparison = od.compare(designs)
+    plotting.standard_errors(ax, comparison, "Intercept")
+    sources = comparison.by_source().xs("Intercept", level="coefficient")
+    subject, item, residual = ax.containers
+    errors = [bar.get_x() + bar.get_width() for bar in residual]
+    np.testing.assert_allclose(errors, sources["standard error"])
+    shares = np.array([bar.get_width() for bar in item]) / errors
+    np.testing.assert_allclose(shares, sources["from item"] / sources["variance"])
+    assert [bar.get_x() for bar in subject] == pytest.approx([0.0, 0.0])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["item in subject", "subject in item"]
+    assert labels(ax) == ["from subject", "from item", "from observation"]
+
+
+def test_sensitivity_of_numbers_is_a_dot_for_each(ax):
+    """A crossed certificate has no candidates, but numbers of units, cells and replicates."""
+    frame = pd.DataFrame(
+        {"kind": ["subject", "item", "replicates"], "sensitivity": [0.6, 0.3, 0.1], "price": [0.6, 0.3, 0.2]}
+    )
+    frame = frame.assign(ratio=frame["sensitivity"] / frame["price"], mass=[40.0, 20.0, 1.0])
+    plotting.sensitivity(ax, od.Certificate(0.9999, frame, 0.0))
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["subject", "item", "replicates"]
