@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optdesign.study import telling
 from optdesign.study.words import (
     EQUAL,
     MONEY,
-    at_least,
     counted,
     difference,
     money,
@@ -92,15 +92,13 @@ def _light(off: float, text: str, units: float, unit: str) -> Light:
 
 
 def certificate(result: StudyResult) -> str:
-    """The equivalence theorem and what it proves here, in one sentence."""
+    """What is proved, and why, in one sentence."""
     study = result.study
     further = f", or on one more {study.unit}," if study.factor else ""
     return (
-        f"Money spent on any candidate point{further} gains no more than on what the design already uses (the ratio "
-        "of sensitivity to price, which budget and bounds set, is nowhere above one, and one on everything in the "
-        f"design), which proves by the equivalence theorem that the continuous optimum is at least "
-        f"{at_least(result.best.certificate.efficiency_bound, 4)} efficient among all designs within the bounds and "
-        f"the budget, and the plan in whole numbers at least {at_least(result.best.rounded.efficiency_bound, 2)}."
+        f"{telling.proof_of(result).removesuffix('.')}, because money spent on any candidate point{further} gains no "
+        "more than on what the design already uses (the ratio of sensitivity to price, which budget and bounds set, is "
+        "nowhere above one, and one on everything in the design): the equivalence theorem."
     )
 
 
