@@ -157,9 +157,16 @@ class BoundCriterion:
         """The loss with its derivatives, at regular covariance matrices.
 
         `smoothing` rounds off the corners of a largest eigenvalue or a worst case; others do not depend on it.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            Where rounding took a variance below zero, next to an information matrix that is singular.
         """
         pulled = tuple(covariances[part.scenario] @ part.combinations for part in self.parts)
         blocks = [part.combinations.T @ V for part, V in zip(self.parts, pulled, strict=True)]
+        if not all((np.diagonal(C) > 0).all() for C in blocks):
+            raise np.linalg.LinAlgError("a variance is lost in rounding")
         weights = tuple(part.goal.weight(C, smoothing) for part, C in zip(self.parts, blocks, strict=True))
         losses = np.array([p.goal.smooth(C, W, smoothing) for p, C, W in zip(self.parts, blocks, weights, strict=True)])
         return CriterionPoint(self, smoothing, pulled, tuple(blocks), weights, losses)

@@ -54,6 +54,12 @@ def unit_diagonal(matrix: Array) -> tuple[Array, Array]:
     return matrix * np.outer(scale, scale), scale
 
 
+def generalised_inverse(matrix: Array) -> Array:
+    """A symmetric generalised inverse of a positive semi-definite matrix, singular directions judged as elsewhere."""
+    scaled, scale = unit_diagonal(matrix)
+    return np.asarray(np.linalg.pinv(scaled, SINGULAR, hermitian=True) * np.outer(scale, scale))
+
+
 def inverse_information(information: Array) -> tuple[Array, Array]:
     """Covariance from an information matrix, with the coefficients it does not identify.
 

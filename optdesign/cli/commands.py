@@ -15,6 +15,8 @@ from rich.text import Text
 
 from optdesign.cli import INTERRUPTED, MESSAGE
 from optdesign.cli.compare import compare
+from optdesign.cli.power import power
+from optdesign.cli.sample_size import sample_size
 from optdesign.cli.show import show
 from optdesign.cli.simulate import simulate
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
@@ -85,6 +87,8 @@ def check(
 
 
 app.command()(compare)
+app.command()(power)
+app.command("sample-size")(sample_size)
 app.command()(simulate)
 
 

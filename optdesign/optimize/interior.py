@@ -110,6 +110,10 @@ class _Found:
         return replace(self, state=replace(self.state, stopped=True))
 
 
+class NoRoomError(SpecificationError):
+    """Some bound holds with equality in every admissible design."""
+
+
 def solve(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Iterate:
     """Minimise the loss; `progress` is told each round's number and the worst relative excess over price.
 
@@ -310,9 +314,7 @@ class _Barrier:
             method="highs",
         )
         if answer.status != 0 or answer.x[-1] <= 1e-13:
-            raise SpecificationError(
-                "the constraints leave no room: some bound holds with equality everywhere. Widen it."
-            )
+            raise NoRoomError("the constraints leave no room: some bound holds with equality everywhere. Widen it.")
         return np.asarray(answer.x[:-1])
 
     def start(self, last: _Found | None, gap: float) -> _State:

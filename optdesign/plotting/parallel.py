@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 #: Values of one factor that a column of blocks can label, gap between blocks as a share of the total, width of a block.
-MOST_LEVELS, GAP, BLOCK = 6, 0.05, 0.05
+MOST_LEVELS, GAP, BLOCK = 6, 0.08, 0.05
 
 
 def is_of_factors(design: Design) -> bool:
@@ -75,11 +75,9 @@ class _Column:
 
     @classmethod
     def of(cls, flows: pd.DataFrame, name: str, at: float) -> _Column:
-        """Blocks from below, a gap between; columns of many values and of few are equally high."""
+        """Blocks from below, a gap between."""
         height = flows.groupby(name, sort=True)["observations"].sum()
-        total = float(height.sum())
-        gap = GAP * total * (MOST_LEVELS - 1) / max(len(height) - 1, 1) if len(height) > 1 else 0.0
-        below = np.concatenate([[0.0], np.cumsum(height.to_numpy() + min(gap, 2.0 * GAP * total))[:-1]])
+        below = np.concatenate([[0.0], np.cumsum(height.to_numpy() + GAP * float(height.sum()))[:-1]])
         levels = list(height.index)
         return cls(name, at, levels, dict(zip(levels, below, strict=True)), height.to_dict())
 

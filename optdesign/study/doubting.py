@@ -68,9 +68,9 @@ def cases(best: OptimalDesign, pilot: Fit | None, encoding: formulas.Encoding, t
             changed = replace(nominal, covariance=matrices)
             yield Case(f"covariance of {factor}", f"× {k:g}", changed)
     beta = dict(zip(encoding.fixed_names, nominal.beta_vector(encoding).tolist(), strict=True))
-    tested = encoding.aliases.get(test.coefficient, test.coefficient) if test else None
+    tested = {encoding.aliases.get(name, name) for name in (test.combinations[0] if test else ())}
     for name, value in beta.items():
-        if best.model.is_gaussian and name != tested:
+        if best.model.is_gaussian and name not in tested:
             continue  # neither information nor power depends on it
         for other, why in _others(value, None if pilot is None else pilot.to_frame(), name):
             yield Case(name, f"{number(other)} ({why})", replace(nominal, beta={**beta, name: other}))
