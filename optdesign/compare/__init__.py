@@ -14,7 +14,7 @@ import numpy as np
 
 from optdesign.cheapest import cheapest
 from optdesign.compare.layouts import alternatives, common_order, layout_spaces
-from optdesign.compare.overtaking import LayoutMap, break_even, layout_map
+from optdesign.compare.overtaking import AS_GOOD, LayoutMap, break_even, layout_map
 from optdesign.covariance import AsymptoticCovariance
 from optdesign.criteria import COptimality, Maximin
 from optdesign.errors import SpecificationError, check_kind
@@ -65,8 +65,9 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """Name of the design with the best value."""
-        return min(self.losses, key=lambda name: self.losses[name])
+        """Name of the first design that none betters by more than a ten-thousandth."""
+        least = min(self.losses.values())
+        return next(name for name, loss in self.losses.items() if loss - least < AS_GOOD)
 
     @cached_property
     def powers(self) -> Mapping[str, float]:

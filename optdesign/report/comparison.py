@@ -78,6 +78,7 @@ def texts(found: StudyComparison) -> Iterator[Table]:
         label = comparison.designs[comparison.best].criterion.label
         caption = f"For {amount}: {label} (order '{comparison.order}'); best: {comparison.best}"
         yield _by_layout(caption, comparison.to_frame().drop(columns="found by"))
+        yield _by_layout(f"The same in whole numbers, for at most {amount}", comparison.plans())
     yield from _errors(found)
     if found.first.test is not None:
         yield _by_layout(f"Money for power {found.first.target:g}, and what it buys", found.first.needed())

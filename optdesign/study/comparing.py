@@ -140,11 +140,9 @@ def compare_study(study: Study, progress: Callable[[str], None] | None = None) -
     Examples
     --------
     >>> from optdesign.study import load_study
-    >>> found = compare_study(load_study("studies/nested_vs_crossed/penicillin.toml"))
-    >>> found.to_frame().loc[2000, "efficiency"].round(2).to_dict()  # doctest: +NORMALIZE_WHITESPACE
-    {}
-    >>> found.first.best
-    'incomplete crossing'
+    >>> compare_study(load_study("studies/sleep/study.toml"))
+    Traceback (most recent call last):
+    optdesign.errors.SpecificationError: study.toml, line ..., [space] layout: layouts are compared of two factors ...
     """
     if not study.crossed:
         raise SpecificationError(

@@ -325,6 +325,7 @@ def _contradictions(study: Study) -> Iterator[Problem]:
     yield from _nominal_problems(study, files.pilot)
     yield from _column_problems(study, files)
     yield from _layout_problems(study)
+    yield from _misplaced(study)
     yield from _factor_problems(study)
     yield from _unbuildable(Cost, "cost", tables.cost.model_dump())
     if not any((tables.cost.observation, *tables.cost.units.values())):
@@ -503,7 +504,7 @@ NESTED_ONLY = (
 
 
 def _layout_problems(study: Study) -> Iterator[Problem]:
-    """Several factors need a layout that has them all, and what goes with it."""
+    """Several factors need a layout, and one that has them all."""
     tables, grouping = study.tables, study.grouping
     if tables.space.layout is None and len(grouping) > 1:
         quoted = ", ".join(f"'{factor}'" for factor in grouping)
@@ -519,6 +520,11 @@ def _layout_problems(study: Study) -> Iterator[Problem]:
                 ("space", "layout"),
                 f"lacks '{factor}', a grouping factor of the formula; it has {listed(known)}.{nearest(factor, known)}",
             )
+
+
+def _misplaced(study: Study) -> Iterator[Problem]:
+    """Keys that have no place beside the layout."""
+    tables = study.tables
     for keys in NESTED_ONLY if study.crossed else CROSSED_ONLY:
         if keys[1] in getattr(tables, keys[0]).model_fields_set:
             other = "a nested layout" if study.crossed else "layout = { crossed = ['row', 'column'] }"

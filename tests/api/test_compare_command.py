@@ -75,6 +75,7 @@ def test_prints_a_column_per_layout(written):
         "For 600 EUR: variance of treat (order 'two-term'); best: subject in item",
         "For 900 EUR",
         "efficiency bound",
+        "The same in whole numbers, for at most 600 EUR",
         "Standard error of treat, and variance by source",
         "from item",
         "Money for power 0.7",

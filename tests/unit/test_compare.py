@@ -181,3 +181,17 @@ def test_bounds_on_shares_hold_in_every_layout():
     for best in found(space=few).values():
         frame = best.rounded.to_frame().groupby("treat")["subject"].nunique()
         assert frame[1] <= 0.3 * frame.sum() + 1e-9
+
+
+def test_layouts_that_are_as_good_are_named_in_their_order():
+    """Of a mean, an incomplete crossing is as good as the better nested layout."""
+    for layouts in (["incomplete crossing", "item in subject"], ["item in subject", "incomplete crossing"]):
+        designs = found(
+            od.COptimality({"Intercept": 1.0}),
+            od.MixedModel("y ~ 1 + (1 | subject) + (1 | item)"),
+            od.NominalValues([0.0], {"subject": 0.6, "item": 0.35}, 1.1),
+            od.DesignSpace(SPACE.layout),
+            od.Cost({"subject": 12.0, "item": 2.0}, observation=0.85),
+            layouts=layouts,
+        )
+        assert od.compare(designs).best == layouts[0]
