@@ -154,6 +154,12 @@ class BoundCriterion:
         """Φ ratio of two criterion values: the share of the sample that the better design needs."""
         return float(np.exp(self.loss_of(best) - self.loss_of(value)))
 
+    @property
+    def used(self) -> Names:
+        """The parameters whose estimates matter."""
+        size = np.max([np.abs(part.combinations).max(axis=1) for part in self.parts], axis=0)
+        return tuple(self.names[i] for i in np.flatnonzero(size))
+
     def in_basis(self, basis: Array) -> BoundCriterion:
         """The criterion for information matrices given as BᵀMB; B, of shape (p, r), spans what they identify."""
         parts = tuple(replace(part, combinations=basis.T @ part.combinations) for part in self.parts)
