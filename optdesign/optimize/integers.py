@@ -516,7 +516,8 @@ def exchange(program: IntegerProgram, plan: Array) -> Array:
 
 def _better(program: IntegerProgram, plan: Array) -> Array | None:
     """A better plan one exchange away: the best of the first few that promise most, else the best of all."""
-    loss, trials = program.loss(plan), _promising(program, plan)
+    loss, (trials, promises) = program.loss(plan), _promising(program, plan)
+    trials = trials[promises > EQUAL / 10]
     for part in (trials[:FIRST], trials[FIRST:]):
         losses = program.losses(part)
         best = int(np.argmin(np.append(losses, loss - EQUAL / 10)))
@@ -525,30 +526,86 @@ def _better(program: IntegerProgram, plan: Array) -> Array | None:
     return None
 
 
-def _promising(program: IntegerProgram, plan: Array) -> Array:
-    """Plans one exchange away that keep the constraints and promise most.
-
-    Φ is concave: an exchange that loses to first order loses altogether.
-    """
-    gains, rows = program.gains(plan), program.rows[0]
-    room = program.rows[1] - rows @ plan + SLACK
+def _promising(program: IntegerProgram, plan: Array) -> tuple[Array, Array]:
+    """Plans one exchange away that keep the constraints and promise most, and the most that each can gain in log Φ."""
+    rows = program.rows[0]
+    room, promise = program.rows[1] - rows @ plan + SLACK, _Promise.at(program, plan)
     used = np.flatnonzero(plan)
     found = [np.zeros((0, 4))]
-    for give, take in EXCHANGES:
-        givers = used[plan[used] >= give] if give else np.zeros(1, dtype=int)
+    for number, (give, take) in enumerate(EXCHANGES):
+        givers = np.flatnonzero(plan[used] >= give) if give else np.zeros(1, dtype=int)
         takers = np.arange(program.size) if take else np.zeros(1, dtype=int)
-        worth = take * gains[takers] - give * gains[givers][:, None]
-        i, j = np.nonzero(worth > 0)
-        order = np.argsort(-worth[i, j], kind="stable")[: 4 * PROMISING]
-        a, b = givers[i[order]], takers[j[order]]
+        most = promise.of(give, take, givers, takers)
+        i, j = np.nonzero(np.isfinite(most))
+        order = np.argsort(-most[i, j], kind="stable")[: 4 * PROMISING]
+        i, j = i[order], j[order]
+        a, b = used[givers[i]], takers[j]
         fits = (take * rows[:, b] - give * rows[:, a] <= room[:, None]).all(axis=0)
-        a, b = a[fits], b[fits]
-        found.append(
-            np.column_stack([worth[i[order], j[order]][fits], np.full(len(a), EXCHANGES.index((give, take))), a, b])
-        )
+        found.append(np.column_stack([most[i, j], np.full(len(a), number), a, b])[fits])
     moves = np.concatenate(found)
     moves = moves[np.argsort(-moves[:, 0], kind="stable")[:PROMISING]]
-    return _moved(plan, moves)
+    return _moved(plan, moves), moves[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Promise:
+    """The most that exchanges at a plan can gain in log Φ.
+
+    With C the covariance at the plan, UUᵀ minus the derivative of the loss, and D the change of the information,
+
+        log Φ(M + D) − log Φ(M) ≤ tr(UᵀDU) − X ω(√Y)/Y,    X = tr(UᵀDCDU),    Y = tr(CDCD),    ω(t) = t − log(1 + t):
+
+    the loss is at least −Σ w log(1 + λ), over the eigenvalues λ of D relative to M and the shares w that U gives them,
+    and λ − log(1 + λ) ≥ ω(|λ|) ≥ λ² ω(Λ)/Λ² for all |λ| ≤ Λ.
+
+    Attributes
+    ----------
+    gains : array, shape (S,)
+        tr(UᵀIU) for one unit on each schedule.
+    used : array
+        The schedules in use.
+    own, others : arrays, shapes (2, S) and (2, used, S)
+        X and Y of one unit on each schedule, and between the schedules in use and all others.
+    """
+
+    gains: Array
+    used: Index
+    own: Array
+    others: Array
+
+    @classmethod
+    def at(cls, program: IntegerProgram, plan: Array) -> _Promise:
+        """At a plan of finite loss."""
+        used = np.flatnonzero(plan)
+        covariances = np.linalg.pinv(program.totals(plan[None])[0], hermitian=True)
+        point = program.criterion.at(list(covariances), SMOOTHING)
+        own, others = np.zeros((2, program.size)), np.zeros((2, len(used), program.size))
+        for k, (C, U) in enumerate(zip(covariances, point.directions(point.own), strict=True)):
+            root = _root(C)
+            seen = root.T @ program.information[:, k]
+            for kind, side in enumerate((U, root)):
+                each = (seen @ side).reshape(program.size, -1)
+                own[kind] += np.einsum("si,si->s", each, each)
+                others[kind] += each[used] @ each.T
+        return cls(program.gains(plan), used, own, others)
+
+    def of(self, give: int, take: int, givers: Index, takers: Index) -> Array:
+        """The most that exchanges gain, shape (givers, takers); givers are positions among the schedules in use.
+
+        −∞ for those that gain nothing to first order.
+        """
+        given = self.used[givers]
+        gain = take * self.gains[takers] - give * self.gains[given][:, None]
+        squares = take**2 * self.own[:, None, takers] + give**2 * self.own[:, given, None]
+        X, Y = np.maximum(squares - 2.0 * give * take * self.others[:, givers][..., takers], 0.0)
+        size = np.sqrt(Y)
+        return np.where(gain > 0, gain - X * (size - np.log1p(size)) / np.where(Y > 0, Y, 1.0), -np.inf)
+
+
+def _root(matrix: Array) -> Array:
+    """R with RRᵀ the matrix, positive semi-definite."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 def _moved(plan: Array, moves: Array) -> Array:
@@ -599,7 +656,7 @@ def _better_than(program: IntegerProgram, cuts: list[Cut], loss: float) -> tuple
 
 def _cuts_near(program: IntegerProgram, plan: Array) -> list[Cut]:
     """Cuts half way from a plan to the best plans one exchange away."""
-    trials = _promising(program, plan)
+    trials, _ = _promising(program, plan)
     best = np.argsort(program.losses(trials), kind="stable")[:NEIGHBOURS]
     return [program.cut(0.5 * (trial + plan)) for trial in trials[best]]
 
@@ -628,12 +685,13 @@ def listing(rows: Array, bounds: Array, highest: Array, order: Index) -> Array |
     least = np.minimum(rows, 0.0) * highest
     rest, spent = least.sum(axis=1), np.zeros((1, len(rows)))
     steps: list[tuple[Index, Array]] = []
-    held = 0
+    held = 0.0
     for s in order:
-        times = np.arange(highest[s] + 1.0)
-        held += len(spent) * len(times)
-        if len(spent) * len(times) > LISTED or held > HELD:
+        new = len(spent) * (highest[s] + 1.0)
+        held += new
+        if new > LISTED or held > HELD:
             return None
+        times = np.arange(highest[s] + 1.0)
         rest = rest - least[:, s]
         spent = (spent[:, None] + times[:, None] * rows[:, s]).reshape(-1, len(rows))
         kept = np.flatnonzero((spent + rest <= bounds + SLACK).all(axis=1))
