@@ -40,8 +40,8 @@ SLACK = 1e-9
 BLIND = 1e-10
 #: Units taken from one schedule and given to another in one exchange.
 EXCHANGES = ((0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (3, 4), (4, 3), (4, 5), (5, 4))
-#: Exchanges that promise most to first order, of which the exact loss is taken: the first few of them, then all.
-FIRST, PROMISING = 100, 2000
+#: Exchanges that promise most, of which the exact loss is taken: the first few of them, then all.
+FIRST, PROMISING = 30, 2000
 #: Cuts at neighbours of the plan found, before plans are listed.
 NEIGHBOURS = 80
 #: Schedules, of those that a better plan could use, up to which mixed-integer programs are worth their time.
@@ -516,8 +516,7 @@ def exchange(program: IntegerProgram, plan: Array) -> Array:
 
 def _better(program: IntegerProgram, plan: Array) -> Array | None:
     """A better plan one exchange away: the best of the first few that promise most, else the best of all."""
-    loss, (trials, promises) = program.loss(plan), _promising(program, plan)
-    trials = trials[promises > EQUAL / 10]
+    loss, trials = program.loss(plan), _promising(program, plan, EQUAL / 10)
     for part in (trials[:FIRST], trials[FIRST:]):
         losses = program.losses(part)
         best = int(np.argmin(np.append(losses, loss - EQUAL / 10)))
@@ -526,8 +525,8 @@ def _better(program: IntegerProgram, plan: Array) -> Array | None:
     return None
 
 
-def _promising(program: IntegerProgram, plan: Array) -> tuple[Array, Array]:
-    """Plans one exchange away that keep the constraints and promise most, and the most that each can gain in log Φ."""
+def _promising(program: IntegerProgram, plan: Array, least: float) -> Array:
+    """Plans one exchange away that keep the constraints and promise most: each a gain in log Φ above the least."""
     rows = program.rows[0]
     room, promise = program.rows[1] - rows @ plan + SLACK, _Promise.at(program, plan)
     used = np.flatnonzero(plan)
@@ -536,7 +535,7 @@ def _promising(program: IntegerProgram, plan: Array) -> tuple[Array, Array]:
         givers = np.flatnonzero(plan[used] >= give) if give else np.zeros(1, dtype=int)
         takers = np.arange(program.size) if take else np.zeros(1, dtype=int)
         most = promise.of(give, take, givers, takers)
-        i, j = np.nonzero(np.isfinite(most))
+        i, j = np.nonzero(most > least)
         order = np.argsort(-most[i, j], kind="stable")[: 4 * PROMISING]
         i, j = i[order], j[order]
         a, b = used[givers[i]], takers[j]
@@ -544,7 +543,7 @@ def _promising(program: IntegerProgram, plan: Array) -> tuple[Array, Array]:
         found.append(np.column_stack([most[i, j], np.full(len(a), number), a, b])[fits])
     moves = np.concatenate(found)
     moves = moves[np.argsort(-moves[:, 0], kind="stable")[:PROMISING]]
-    return _moved(plan, moves), moves[:, 0]
+    return _moved(plan, moves)
 
 
 @dataclass(frozen=True, eq=False)
@@ -656,7 +655,7 @@ def _better_than(program: IntegerProgram, cuts: list[Cut], loss: float) -> tuple
 
 def _cuts_near(program: IntegerProgram, plan: Array) -> list[Cut]:
     """Cuts half way from a plan to the best plans one exchange away."""
-    trials, _ = _promising(program, plan)
+    trials = _promising(program, plan, -np.inf)
     best = np.argsort(program.losses(trials), kind="stable")[:NEIGHBOURS]
     return [program.cut(0.5 * (trial + plan)) for trial in trials[best]]
 

@@ -25,7 +25,7 @@ from optdesign.designs import Design, Group, Region
 from optdesign.errors import InfeasibleBudgetError
 from optdesign.linalg import whitening
 from optdesign.measures import Measure
-from optdesign.optimize.integers import IntegerProgram, approximate, cheapest, listing, solve
+from optdesign.optimize.integers import IntegerProgram, approximate, cheapest, exchange, listing, solve
 from optdesign.optimize.problem import Problem
 
 Array = npt.NDArray[np.float64]
@@ -435,17 +435,23 @@ def _one_schedule_each(pool: Pool, counts: Array) -> Array | None:
     types = [pool.schedules[i].unit_type for i in used]
     choices = [sorted(used[np.equal(types, t)], key=lambda i: -counts[i]) for t in sorted(set(types))]
     chosen = [choice[0] for choice in choices]
-    best = _with_schedules(pool, chosen)
+    best = _with_schedules(pool, chosen, [])
     for position, choice in enumerate(choices):
         for i in choice[1:]:
-            trial = _with_schedules(pool, [*chosen[:position], i, *chosen[position + 1 :]])
+            changed = [*chosen[:position], i, *chosen[position + 1 :]]
+            # The same numbers on the changed schedules, or one unit fewer on a dearer one, are a good start.
+            starts = [] if best is None else [best[chosen], best[chosen] - np.eye(1, len(chosen), position)[0]]
+            trial = _with_schedules(pool, changed, starts)
             if trial is not None and (best is None or pool.program.loss(trial) < pool.program.loss(best)):
-                best, chosen[position] = trial, i
+                best, chosen = trial, changed
     return best
 
 
-def _with_schedules(pool: Pool, chosen: list[int]) -> Array | None:
-    found = approximate(pool.of(chosen).program)
+def _with_schedules(pool: Pool, chosen: list[int], starts: list[Array]) -> Array | None:
+    """Counts on the chosen schedules alone, by exchange from the first start that will do, if any does."""
+    part = pool.of(chosen).program
+    near = next((m for m in starts if part.keeps(m[None])[0] and np.isfinite(part.loss(m))), None)
+    found = approximate(part) if near is None else exchange(part, near)
     if found is None:
         return None
     plan = np.zeros(len(pool.schedules))
