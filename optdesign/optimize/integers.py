@@ -54,10 +54,12 @@ ROUNDS, BRANCHES = 3, 100
 ALIKE = 1e-4
 #: Demands made of plans, one after the other, before it counts as hopeless to estimate what is needed.
 DEMANDS = 50
+#: How far from the continuous optimum whole counts are looked for, in units of each schedule.
+REACH = 1000.0
 #: Seconds after which a mixed-integer program gives what it has: one branch of thousands of schedules can take hours.
 SECONDS = 10.0
-#: Starts of the exchange at random distances from the continuous optimum.
-STARTS = 6
+#: Starts of the exchange at random distances from the continuous optimum, and the largest distance of a count.
+STARTS, SPREAD = 6, 25.0
 #: Working sets that the continuous optimum is sought over.
 SETS = 12
 #: What stands for an infinite loss in a line search.
@@ -164,6 +166,15 @@ class IntegerProgram:
         """The program with further rows ``rows @ m <= bounds``."""
         return replace(self, matrix=np.vstack([self.matrix, rows]), upper=np.append(self.upper, bounds))
 
+    def less(self, plan: Array) -> IntegerProgram:
+        """The program of what comes on top of a plan."""
+        return replace(
+            self,
+            upper=self.upper - self.matrix @ plan,
+            level=self.level - self.equal @ plan,
+            constant=self.totals(plan[None])[0],
+        )
+
     def linear(self, slope: Array) -> Any:
         """Continuous counts with the most of ``slope @ m``: scipy's answer to the linear program."""
         return linprog(
@@ -240,7 +251,9 @@ def solve(program: IntegerProgram, near: Array | None = None) -> IntegerPlan | N
     scaled, plan = found
     cut = scaled.cut(centre)
     below = -float(np.log(_highest(program, cut)))
-    plan, bound = _proved(scaled, cut, centre, exchange(scaled, plan))
+    plan = exchange(scaled, plan)
+    # A plan as good as any counts at all needs no further proof.
+    plan, bound = (plan, below) if scaled.loss(plan) - below <= EQUAL else _proved(scaled, cut, centre, plan)
     loss = program.loss(plan)
     return IntegerPlan(plan, loss, min(loss, origin + max(bound, below)), min(loss, origin + below))
 
@@ -421,21 +434,26 @@ def _nearest(program: IntegerProgram, centre: Array) -> Array | None:
 
 
 def _closest(program: IntegerProgram, centre: Array) -> Array | None:
-    """Whole counts that keep the constraints, with the least sum of distances from some counts."""
-    rows, bounds = program.rows
+    """Whole counts that keep the constraints, with the least sum of distances from some counts, within `REACH` of them.
+
+    Counts are solved for less the lowest in reach: of millions, the tolerance of the solver is more than a unit.
+    """
+    base = np.maximum(np.floor(centre) - REACH, 0.0)
+    near = program.less(base)
+    rows, bounds = near.rows
     one, none = sp.eye_array(program.size), np.zeros((len(rows), program.size))
     answer = milp(
         np.repeat([0.0, 1.0], program.size),
         constraints=[
             LinearConstraint(np.hstack([rows, none]), -np.inf, bounds),
-            LinearConstraint(sp.hstack([one, -one], format="csc"), -np.inf, centre),
-            LinearConstraint(sp.hstack([one, one], format="csc"), centre, np.inf),
+            LinearConstraint(sp.hstack([one, -one], format="csc"), -np.inf, centre - base),
+            LinearConstraint(sp.hstack([one, one], format="csc"), centre - base, np.inf),
         ],
         integrality=np.repeat([1, 0], program.size),
-        bounds=Bounds(0.0, np.append(program.highest, np.full(program.size, np.inf))),
+        bounds=Bounds(0.0, np.append(np.minimum(program.highest - base, 2.0 * REACH), np.full(program.size, np.inf))),
         options={"mip_rel_gap": 0.01, "node_limit": 10 * BRANCHES, "time_limit": SECONDS},
     )
-    return None if answer.x is None else _whole(program, answer.x[: program.size])
+    return None if answer.x is None else _whole(program, base + answer.x[: program.size])
 
 
 def _least(program: IntegerProgram, price: Array) -> Array | None:
@@ -717,7 +735,8 @@ def _after_more_starts(program: IntegerProgram, cuts: list[Cut], plan: Array, ce
 def _more_starts(program: IntegerProgram, plan: Array, centre: Array) -> Array:
     """The best of a plan and of exchanges from whole counts around the continuous optimum."""
     draws = np.random.default_rng(0).uniform(0.0, 2.0, (STARTS, program.size))
-    starts = [near for draw in draws if (near := _nearest(program, centre * draw)) is not None]
+    places = centre + np.clip((draws - 1.0) * centre, -SPREAD, SPREAD)
+    starts = [near for place in places if (near := _nearest(program, place)) is not None]
     return min([plan, *(_improved(program, near, plan) for near in starts)], key=program.loss)
 
 
