@@ -56,8 +56,9 @@ ALIKE = 1e-4
 DEMANDS = 50
 #: How far from the continuous optimum whole counts are looked for, in units of each schedule.
 REACH = 1000.0
-#: Seconds after which a mixed-integer program gives what it has: one branch of thousands of schedules can take hours.
-SECONDS = 10.0
+#: Every mixed-integer program gives what it has after some seconds, as one branch of thousands of schedules can take
+#: hours; and is not presolved, as HiGHS may write to standard output where it undoes that.
+UNATTENDED = {"time_limit": 10.0, "presolve": False}
 #: Starts of the exchange at random distances from the continuous optimum, and the largest distance of a count.
 STARTS, SPREAD = 6, 25.0
 #: Working sets that the continuous optimum is sought over.
@@ -451,7 +452,7 @@ def _closest(program: IntegerProgram, centre: Array) -> Array | None:
         ],
         integrality=np.repeat([1, 0], program.size),
         bounds=Bounds(0.0, np.append(np.minimum(program.highest - base, 2.0 * REACH), np.full(program.size, np.inf))),
-        options={"mip_rel_gap": 0.01, "node_limit": 10 * BRANCHES, "time_limit": SECONDS},
+        options={"mip_rel_gap": 0.01, "node_limit": 10 * BRANCHES, **UNATTENDED},
     )
     return None if answer.x is None else _whole(program, base + answer.x[: program.size])
 
@@ -469,7 +470,7 @@ def _least(program: IntegerProgram, price: Array) -> Array | None:
         constraints=LinearConstraint(np.tile(rows, 2), -np.inf, bounds),
         integrality=np.ones(2 * program.size),
         bounds=Bounds(0.0, np.append(np.minimum(program.highest, 1.0), program.highest)),
-        options={"node_limit": 10 * BRANCHES, "time_limit": SECONDS, "mip_rel_gap": ALIKE / 10},
+        options={"mip_rel_gap": ALIKE / 10, "node_limit": 10 * BRANCHES, **UNATTENDED},
     )
     return None if answer.x is None else _whole(program, answer.x.reshape(2, -1).sum(axis=0))
 
@@ -515,7 +516,7 @@ def _best_by_cuts(program: IntegerProgram, cuts: list[Cut]) -> tuple[Array | Non
         constraints=conditions,
         integrality=np.append(np.ones(program.size), 0),
         bounds=Bounds(0.0, np.append(program.highest, np.inf)),
-        options={"mip_rel_gap": EQUAL / 10, "node_limit": BRANCHES, "time_limit": SECONDS, "presolve": False},
+        options={"mip_rel_gap": EQUAL / 10, "node_limit": BRANCHES, **UNATTENDED},
     )
     if answer.status == 2:
         return None, -np.inf
