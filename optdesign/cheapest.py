@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,9 +23,10 @@ from optdesign.errors import (
 )
 from optdesign.inference import WaldTest, variance_needed
 from optdesign.inference import power as power_of
+from optdesign.interrupts import Stoppable
 from optdesign.layouts import Crossed
 from optdesign.models import MixedModel, NominalValues
-from optdesign.optimize import OptimalDesign, optimize
+from optdesign.optimize import OptimalDesign, Status, optimize
 from optdesign.optimize.choices import choice_of
 from optdesign.optimize.crossed_problem import price_tables
 
@@ -78,7 +79,8 @@ def cheapest(
     -------
     OptimalDesign
         With the least budget as `budget`, and a note that says below which price no admissible design gets there. With
-        ``common_replicates`` both hold among designs with the number of replicates found.
+        ``common_replicates`` both hold among designs with the number of replicates found. An interrupt from the
+        keyboard gives the cheapest design found by then that reaches the goal, with ``status`` stopped.
 
     Raises
     ------
@@ -99,12 +101,24 @@ def cheapest(
     (1645.69, 0.01)
     """
     goal = _goal(model, criterion, value, test, power, already)
-    ask = cache(partial(optimize, model, nominal, space, criterion, cost, order=order, limits=limits, already=already))
+    asked: list[OptimalDesign] = []
+
+    @cache
+    def ask(budget: float) -> OptimalDesign:
+        best = optimize(
+            model, nominal, space, criterion, cost, budget, order=order, limits=limits, already=already
+        ).finished()
+        asked.append(best)
+        return best
+
     search = _Search(ask, goal, cost.fixed, _first_money(space, cost))
-    with warnings.catch_warnings():  # designs on the way to the answer need no warnings of their own
+    with warnings.catch_warnings(), Stoppable(asked) as run:
+        # Designs on the way to the answer need no warnings of their own.
         warnings.simplefilter("ignore", AsymptoticRegimeWarning)
         budget = search.least()
         proved = search.proved(budget)
+    if run.stopped:
+        return search.stopped(asked)
     best = ask(budget)
     # Rounded down: what is proved, not more.
     note = f"No admissible design that costs less than {np.floor(100.0 * proved) / 100.0:,.2f} reaches {goal.words}."
@@ -235,6 +249,15 @@ class _Search:
             return self.fixed + high
         root = brentq(self.excess, low, high, xtol=1e-9 * low)
         return self.fixed + float(root) * (1.0 + ABOVE)
+
+    def stopped(self, asked: list[OptimalDesign]) -> OptimalDesign:
+        """The cheapest of some designs that reaches the goal; where none does, the interrupt goes on."""
+        reaching = [best for best in asked if self.at(best.budget - self.fixed)[1] <= 0]
+        if not reaching:
+            raise KeyboardInterrupt
+        best = min(reaching, key=lambda best: best.budget)
+        note = f"The search was stopped: this design reaches {self.goal.words}, but a cheaper one may, too."
+        return replace(best, status=Status.STOPPED, warnings=(*best.warnings, note), interrupted=True)
 
     def _bracket(self) -> tuple[float, float]:
         """Money that is too little and money that is enough; equal where the cheapest admissible design is enough."""

@@ -179,6 +179,7 @@ def optimize(
         problem,
         partial(_exact, build, problem, nominal, z, space.common_replicates, certificate),
         asked,
+        iterate.stopped,
     )
     _require_converged(best)
     return best
@@ -317,10 +318,12 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Rounding
     for numbers in product(*(sorted({np.floor(n), np.ceil(n)} - {0.0}) for n, _ in bounds)):
         neighbour = with_references(build(_with_numbers(space, numbers)))
         try:
-            rounding = round_units(neighbour, interior.solve(neighbour).z)
+            rounding = round_units(neighbour, interior.solve(neighbour).finished().z)
         except InfeasibleBudgetError:
             continue
         found.append((neighbour.loss(rounding.design), replace(rounding, bound=-np.inf)))
+        if rounding.stopped:
+            break
     return min(found, key=lambda pair: pair[0])[1] if found else round_units(problem, z)
 
 
@@ -406,7 +409,7 @@ def _exact(
     value, cov = problem.criterion.value_of(loss_at(problem, design)), reported(problem, nominal, design)
     reached = min(1.0, float(np.exp(reach - loss)))
     table = partial(_alternatives, rounding, reach)
-    return ExactDesign(design, value, design.spend(problem.cost), cov, reached, whole, table)
+    return ExactDesign(design, value, design.spend(problem.cost), cov, reached, whole, table, rounding.stopped)
 
 
 def _alternatives(rounding: Rounding, reach: float) -> list[Alternative]:
@@ -423,7 +426,7 @@ def _alternatives(rounding: Rounding, reach: float) -> list[Alternative]:
 
 
 def _status(certificate: Certificate, iterate: interior.Iterate) -> Status:
-    if iterate.stopped:
+    if iterate.stopped or iterate.limited:
         return Status.STOPPED
     return Status.OPTIMAL if certificate.efficiency_bound >= OPTIMAL else Status.TO_TOLERANCE
 

@@ -27,6 +27,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
 
 from optdesign.criteria import BoundCriterion
 from optdesign.errors import SpecificationError
+from optdesign.interrupts import Stoppable
 from optdesign.optimize.problem import SMOOTHING
 
 Array = npt.NDArray[np.float64]
@@ -201,12 +202,15 @@ class IntegerPlan:
         −log Φ below which no whole counts that keep the constraints can come.
     relaxed : float
         −log Φ below which no counts, whole or not, can come.
+    stopped : bool
+        Whether an interrupt from the keyboard ended the search.
     """
 
     counts: Array
     loss: float
     bound: float
     relaxed: float
+    stopped: bool = False
 
     @property
     def proven(self) -> bool:
@@ -220,7 +224,7 @@ def solve(program: IntegerProgram, near: Array | None = None) -> IntegerPlan | N
     Small problems end with a proof: up to some ten schedules and twenty units in a few tenths of a second (the six
     sequences of a stepped wedge with twelve clusters, nine points with nine runs, eight with twenty), more where
     prices or bounds separate the schedules. Larger ones end with the better of exchange and of a few mixed-integer
-    programs, and the bound that these prove.
+    programs, and the bound that these prove. An interrupt from the keyboard ends the search with the best so far.
 
     Parameters
     ----------
@@ -252,11 +256,14 @@ def solve(program: IntegerProgram, near: Array | None = None) -> IntegerPlan | N
     scaled, plan = found
     cut = scaled.cut(centre)
     below = -float(np.log(_highest(program, cut)))
-    plan = exchange(scaled, plan)
-    # A plan as good as any counts at all needs no further proof.
-    plan, bound = (plan, below) if scaled.loss(plan) - below <= EQUAL else _proved(scaled, cut, centre, plan)
+    kept = [(plan, below)]
+    with Stoppable(kept) as search:
+        kept.append((exchange(scaled, plan), below))
+        if scaled.loss(kept[-1][0]) - below > EQUAL:  # a plan as good as any counts at all needs no further proof
+            kept.append(_proved(scaled, cut, centre, kept[-1][0]))
+    plan, bound = kept[-1]
     loss = program.loss(plan)
-    return IntegerPlan(plan, loss, min(loss, origin + max(bound, below)), min(loss, origin + below))
+    return IntegerPlan(plan, loss, min(loss, origin + max(bound, below)), min(loss, origin + below), search.stopped)
 
 
 def approximate(program: IntegerProgram, near: Array | None = None) -> Array | None:

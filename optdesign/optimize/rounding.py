@@ -23,9 +23,10 @@ from optdesign.covariance.nested import information_of
 from optdesign.criteria import BoundCriterion
 from optdesign.designs import Design, Group, Region
 from optdesign.errors import InfeasibleBudgetError
+from optdesign.interrupts import Stoppable
 from optdesign.linalg import whitening
 from optdesign.measures import Measure
-from optdesign.optimize.integers import IntegerProgram, approximate, cheapest, exchange, listing, solve
+from optdesign.optimize.integers import IntegerPlan, IntegerProgram, approximate, cheapest, exchange, listing, solve
 from optdesign.optimize.problem import Problem
 
 Array = npt.NDArray[np.float64]
@@ -122,12 +123,15 @@ class Rounding:
         looked at.
     build : callable
         From counts on the pool's schedules to a design.
+    stopped : bool
+        Whether an interrupt from the keyboard ended the search.
     """
 
     pool: Pool
     design: Design
     bound: float
     build: Callable[[Array], Design]
+    stopped: bool
 
 
 def round_design(problem: Problem, z: Array) -> Rounding:
@@ -143,13 +147,17 @@ def round_design(problem: Problem, z: Array) -> Rounding:
     close = make_pool(problem, list(near))
     pool = _around(close) if every is None else make_pool(problem, every, close.basis)
     build = partial(_as_design, problem, pool)
-    counts, bound = solved(pool, np.array([near.get(s, 0.0) for s in pool.schedules]))
-    return Rounding(
-        pool, _preferred(pool, counts, build), bound if every is not None and problem.complete else -np.inf, build
-    )
+    plan = solved(pool, np.array([near.get(s, 0.0) for s in pool.schedules]))
+    designs = [build(plan.counts)]
+    with Stoppable(designs) as search:
+        if plan.stopped:
+            raise KeyboardInterrupt
+        designs.append(_preferred(pool, plan.counts, build))
+    bound = plan.bound if every is not None and problem.complete else -np.inf
+    return Rounding(pool, designs[-1], bound, build, search.stopped)
 
 
-def solved(pool: Pool, near: Array) -> tuple[Array, float]:
+def solved(pool: Pool, near: Array) -> IntegerPlan:
     """The best counts on a pool's schedules, from those near the continuous optimum, and their bound.
 
     Raises
@@ -160,7 +168,7 @@ def solved(pool: Pool, near: Array) -> tuple[Array, float]:
     plan = solve(pool.program, near)
     if plan is None:
         raise _nothing_found(pool)
-    return plan.counts, plan.bound
+    return plan
 
 
 def alternatives(rounding: Rounding) -> list[tuple[str, Design]]:

@@ -50,9 +50,7 @@ def test_crossings_belong_to_crossed_layouts(extra):
 
 
 def test_a_budget_too_small_names_the_price_of_the_cheapest():
-    with pytest.raises(
-        od.InfeasibleBudgetError, match=r"costs 4,410\.00\. Raise it by at least 3,410\.00"
-    ) as error:
+    with pytest.raises(od.InfeasibleBudgetError, match=r"costs 4,410\.00\. Raise it by at least 3,410\.00") as error:
         best_of(budget=1000.0, counts={"reader": (100, 200), "image": (30, 90)}, replicates=(2, 4), cost=od.Cost(
             units={"reader": 12.0, "image": 7.0}, cell=0.5, observation=0.25))  # fmt: skip
     assert error.value.price == pytest.approx(100 * 12 + 30 * 7 + 3000 * (0.5 + 0.5))
