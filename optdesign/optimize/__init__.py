@@ -284,7 +284,7 @@ def _best_common_numbers(build: Build, problem: Problem) -> Array:
     reach = np.log([np.maximum(np.maximum(low, free.min(axis=1) / 4), 1e-9), np.minimum(high, free.max(axis=1) * 4)])
 
     def loss(logs: Array) -> float:
-        return interior.solve(build(_with_numbers(space, np.exp(np.atleast_1d(logs))))).bound
+        return interior.solve(build(_with_numbers(space, np.exp(np.atleast_1d(logs))))).finished().bound
 
     if len(free) == 1:
         found = minimize_scalar(loss, bounds=reach[:, 0], method="bounded", options={"xatol": 1e-7})
@@ -297,7 +297,7 @@ def _best_common_numbers(build: Build, problem: Problem) -> Array:
 
 def _free_numbers(problem: Problem) -> Array:
     """Observations per innermost unit, then units of each inner factor per unit: smallest and largest, (numbers, 2)."""
-    z, choice = interior.solve(problem).z, problem.choice
+    z, choice = interior.solve(problem).finished().z, problem.choice
     own = z[problem.chosen]
     assert isinstance(choice, NestedChoice)  # common numbers are of several types
     found = []
