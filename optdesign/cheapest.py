@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +26,7 @@ from optdesign.inference import power as power_of
 from optdesign.interrupts import Stoppable
 from optdesign.layouts import Crossed
 from optdesign.models import MixedModel, NominalValues
-from optdesign.optimize import OptimalDesign, Status, optimize
+from optdesign.optimize import ExactDesign, OptimalDesign, Status, optimize
 from optdesign.optimize.choices import choice_of
 from optdesign.optimize.crossed_problem import price_tables
 
@@ -39,6 +39,8 @@ ABOVE = 1e-7
 SHORT = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 #: Largest step in log money, and the largest multiple of the first money that is tried.
 STEP, FARTHEST = 3.0, 1e4
+#: Budgets tried for a plan in whole numbers that reaches the goal, each more than the last by this share at least.
+PLANS, MORE = 20, 1e-3
 #: Excess that stands for a design that does not estimate what the criterion needs.
 HOPELESS = 20.0
 
@@ -79,7 +81,8 @@ def cheapest(
     -------
     OptimalDesign
         With the least budget as `budget`, and a note that says below which price no admissible design gets there. With
-        ``common_replicates`` both hold among designs with the number of replicates found. An interrupt from the
+        ``common_replicates`` both hold among designs with the number of replicates found. Its ``rounded`` is the plan
+        in whole numbers of a budget somewhat larger, as far as needed to reach the goal and possible. An interrupt from the
         keyboard gives the cheapest design found by then that reaches the goal, with ``status`` stopped.
 
     Raises
@@ -122,7 +125,7 @@ def cheapest(
     best = ask(budget)
     # Rounded down: what is proved, not more.
     note = f"No admissible design that costs less than {np.floor(100.0 * proved) / 100.0:,.2f} reaches {goal.words}."
-    return replace(best, warnings=(*best.warnings, note))
+    return replace(best, warnings=(*best.warnings, note), rounding=partial(search.whole, best))
 
 
 def _first_money(space: DesignSpace, cost: Cost) -> float:
@@ -257,7 +260,31 @@ class _Search:
             raise KeyboardInterrupt
         best = min(reaching, key=lambda best: best.budget)
         note = f"The search was stopped: this design reaches {self.goal.words}, but a cheaper one may, too."
-        return replace(best, status=Status.STOPPED, warnings=(*best.warnings, note), interrupted=True)
+        kept = replace(best, status=Status.STOPPED, warnings=(*best.warnings, note), interrupted=True)
+        return replace(kept, rounding=partial(self.whole, kept))
+
+    def whole(self, best: OptimalDesign) -> ExactDesign:
+        """The plan in whole numbers for the least money tried, from the least budget on, that reaches the goal.
+
+        That for the least budget, where none does: the bounds may leave no such plan.
+        """
+        bound, money = best.problem.criterion, best.budget - self.fixed
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AsymptoticRegimeWarning)
+            for _ in range(PLANS):
+                try:
+                    plan = self.ask(self.fixed + money).rounded
+                except InfeasibleBudgetError as error:
+                    if not np.isfinite(error.price):
+                        raise
+                    money = max(error.price, money * (1.0 + MORE))
+                    continue
+                needed = self.goal.needed(replace(best, design=plan.design))
+                excess = bound.loss_of(plan.value) - bound.loss_of(needed)
+                if excess <= 0:
+                    return plan
+                money *= float(np.exp(np.clip(excess, MORE, STEP)))
+        return self.ask(best.budget).rounded
 
     def _bracket(self) -> tuple[float, float]:
         """Money that is too little and money that is enough; equal where the cheapest admissible design is enough."""
