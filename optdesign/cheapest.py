@@ -82,8 +82,8 @@ def cheapest(
     OptimalDesign
         With the least budget as `budget`, and a note that says below which price no admissible design gets there. With
         ``common_replicates`` both hold among designs with the number of replicates found. Its ``rounded`` is the plan
-        in whole numbers of a budget somewhat larger, as far as needed to reach the goal and possible. An interrupt from the
-        keyboard gives the cheapest design found by then that reaches the goal, with ``status`` stopped.
+        in whole numbers of a budget somewhat larger, as far as needed to reach the goal and possible. An interrupt
+        from the keyboard gives the cheapest design found by then that reaches the goal, with ``status`` stopped.
 
     Raises
     ------
