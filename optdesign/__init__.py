@@ -48,11 +48,23 @@ if TYPE_CHECKING:
     from optdesign.errors import SpecificationError as SpecificationError
     from optdesign.fit import Fit as Fit
     from optdesign.fit import fit as fit
+    from optdesign.inference import AttainablePower as AttainablePower
+    from optdesign.inference import JointTest as JointTest
     from optdesign.inference import SampleSize as SampleSize
     from optdesign.inference import WaldTest as WaldTest
+    from optdesign.inference import WeibullDropout as WeibullDropout
+    from optdesign.inference import assurance as assurance
+    from optdesign.inference import attainable_power as attainable_power
+    from optdesign.inference import degrees_of_freedom as degrees_of_freedom
+    from optdesign.inference import inflation as inflation
     from optdesign.inference import interval_width as interval_width
+    from optdesign.inference import minimum_detectable_effect as minimum_detectable_effect
     from optdesign.inference import power as power
+    from optdesign.inference import power_curve as power_curve
+    from optdesign.inference import power_surface as power_surface
     from optdesign.inference import sample_size as sample_size
+    from optdesign.inference import with_dropout as with_dropout
+    from optdesign.inference import with_unequal_sizes as with_unequal_sizes
     from optdesign.layouts import Crossed as Crossed
     from optdesign.layouts import Nested as Nested
     from optdesign.measures import Candidates as Candidates
@@ -110,7 +122,25 @@ _HOMES = {
         "SpecificationError",
     ),
     "fit": ("Fit", "fit"),
-    "inference": ("SampleSize", "WaldTest", "interval_width", "power", "sample_size"),
+    "inference": (
+        "AttainablePower",
+        "JointTest",
+        "SampleSize",
+        "WaldTest",
+        "WeibullDropout",
+        "assurance",
+        "attainable_power",
+        "degrees_of_freedom",
+        "inflation",
+        "interval_width",
+        "minimum_detectable_effect",
+        "power",
+        "power_curve",
+        "power_surface",
+        "sample_size",
+        "with_dropout",
+        "with_unequal_sizes",
+    ),
     "layouts": ("Crossed", "Nested"),
     "measures": ("Candidates", "Measure"),
     "models": ("MixedModel", "NominalValues"),

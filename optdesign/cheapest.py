@@ -171,7 +171,7 @@ class _Power:
 
     @property
     def words(self) -> str:
-        return f"power {self.power:g} for '{self.test.coefficient}'"
+        return f"power {self.power:g} for '{self.test.label}'"
 
     def needed(self, best: OptimalDesign) -> float:
         """Variance that a design must reach, with the degrees of freedom that it leaves."""
@@ -183,7 +183,7 @@ class _Power:
 
     def at_best(self) -> _Power:
         """What the luckiest design must reach: the normal limit, where degrees of freedom depend on the design."""
-        return replace(self, test=replace(self.test, df=np.inf)) if self.test.df == "auto" else self
+        return replace(self, test=replace(self.test, df=np.inf)) if isinstance(self.test.df, str) else self
 
 
 def _goal(
@@ -206,12 +206,12 @@ def _goal(
             f"cheapest needs one goal: value=, a finite number, or test= and power= together; got value={value!r}, "
             f"test={test!r}, power={power!r}."
         )
-    if criterion != COptimality({test.coefficient: 1.0}):
+    if criterion != COptimality(test.combinations[0]):
         raise SpecificationError(
-            f"a power is about the variance of '{test.coefficient}': use criterion=COptimality("
-            f"{{'{test.coefficient}': 1.0}}), or state a value of the criterion."
+            f"a power is about the variance of '{test.label}': use criterion=COptimality("
+            f"{test.combinations[0]!r}), or state a value of the criterion."
         )
-    if already is not None and model.is_gaussian and test.df == "auto":
+    if already is not None and model.is_gaussian and isinstance(test.df, str):
         raise SpecificationError(
             "the degrees of freedom that new and old observations leave together are not worked out: state them, "
             "WaldTest(df=…)."

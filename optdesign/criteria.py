@@ -22,7 +22,7 @@ from optdesign.covariance import coefficient_index
 from optdesign.covariance.transform import Function, gradient_of
 from optdesign.errors import NotEstimableError, SpecificationError, is_number, listed
 from optdesign.goals import Arithmetic, Determinant, Geometric, Goal, Largest, Mean, Trace, Worst
-from optdesign.linalg import SINGULAR, psd_root
+from optdesign.linalg import combined, psd_root
 from optdesign.measures import Measure
 from optdesign.models import NominalValues
 
@@ -75,23 +75,8 @@ class Part:
         return np.asarray(L.T @ covariance[..., used, :][..., used] @ L)
 
     def blocks(self, information: Array, balanced: bool) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """LᵀM⁻L of many information matrices, shape (n, p, p) to (n, k, k), and where it exists.
-
-        A combination is estimable when it lies in the range of the information matrix, scaled to a unit diagonal
-        unless the matrices are `balanced` already.
-        """
-        diagonal = np.diagonal(information, axis1=1, axis2=2)
-        usable = (diagonal > 0) & ~np.bool_(balanced)
-        scale = np.where(usable, 1.0 / np.sqrt(np.where(usable, diagonal, 1.0)), float(balanced))
-        spectrum, vectors = np.linalg.eigh(information * scale[:, :, None] * scale[:, None, :])
-        kept = spectrum > SINGULAR
-        loads = np.swapaxes(vectors, 1, 2) @ (self.combinations * scale[:, :, None])
-        lost = np.linalg.norm(loads * ~kept[:, :, None], axis=1) > 1e-6 * np.linalg.norm(loads, axis=1)
-        unseen = ((scale == 0)[:, :, None] & (self.combinations != 0)).any(axis=(1, 2))
-        found = np.swapaxes(loads, 1, 2) @ (loads * (kept / np.where(kept, spectrum, 1.0))[:, :, None])
-        exists = ~(lost.any(axis=1) | unseen)
-        found[~exists] = np.eye(self.combinations.shape[1])
-        return found, exists
+        """LᵀM⁻L of many information matrices, shape (n, p, p) to (n, k, k), and where it exists."""
+        return combined(information, self.combinations, balanced)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,9 +157,16 @@ class BoundCriterion:
         """The loss with its derivatives, at regular covariance matrices.
 
         `smoothing` rounds off the corners of a largest eigenvalue or a worst case; others do not depend on it.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            Where rounding took a variance below zero, next to an information matrix that is singular.
         """
         pulled = tuple(covariances[part.scenario] @ part.combinations for part in self.parts)
         blocks = [part.combinations.T @ V for part, V in zip(self.parts, pulled, strict=True)]
+        if not all((np.diagonal(C) > 0).all() for C in blocks):
+            raise np.linalg.LinAlgError("a variance is lost in rounding")
         weights = tuple(part.goal.weight(C, smoothing) for part, C in zip(self.parts, blocks, strict=True))
         losses = np.array([p.goal.smooth(C, W, smoothing) for p, C, W in zip(self.parts, blocks, weights, strict=True)])
         return CriterionPoint(self, smoothing, pulled, tuple(blocks), weights, losses)

@@ -423,10 +423,53 @@ class Design:
         # A millionth of the currency: rounding of the sum must not look like overspending.
         return round(float(cost.fixed + units + cost.cell * self.cells + observations), 6)
 
-    def scaled(self, counts: float = 1.0, replicates: float = 1.0) -> Design:
-        """The same design with every count and every number of replicates multiplied."""
-        groups = [replace(g, count=g.count * counts, replicates=g.replicates * replicates) for g in self.groups]
-        return Design(self.layout, groups, observed=self.observed, levels=self.observed_levels)
+    def scaled(self, counts: float | Mapping[str, float] = 1.0, replicates: float = 1.0) -> Design:
+        """The same design with counts and numbers of replicates multiplied.
+
+        Parameters
+        ----------
+        counts : float or mapping from factor to number
+            Multiple of the number of outermost units (of rows and of columns, in a crossed layout), or one for each
+            factor named. An incomplete crossing keeps its share of observed cells.
+        replicates : float
+            Multiple of every number of replicates.
+        """
+        outer = self.layout.factors[: 2 if isinstance(self.layout, Crossed) else 1] if self.layout else ()
+        by = dict(counts) if isinstance(counts, Mapping) else dict.fromkeys(outer, counts)
+        if isinstance(self.layout, Crossed):
+            return self._crossed(self.layout, by, replicates)
+        first = by.get(outer[0], 1.0) if outer else (1.0 if isinstance(counts, Mapping) else counts)
+        groups = [
+            replace(
+                g,
+                count=g.count * first,
+                replicates=g.replicates * replicates,
+                counts={factor: number * by.get(factor, 1.0) for factor, number in g.counts.items()},
+            )
+            for g in self.groups
+        ]
+        return Design(self.layout, groups, observed=self.observed, levels=self.levels)
+
+    def _crossed(self, layout: Crossed, by: Mapping[str, float], replicates: float) -> Design:
+        crossing, (group,) = self.crossing, self.groups
+        assert crossing is not None  # __init__ sets it for every crossed layout
+        if crossing.kind == "pairs":
+            raise SpecificationError(
+                "a crossing whose cells are listed has no other size: give crossing='complete', 'biregular' or "
+                "'random', or inclusion rates, to vary the number of units."
+            )
+        even = crossing.kind in ("biregular", "random")
+        cells = crossing.cells * float(np.prod([by.get(factor, 1.0) for factor in layout.factors]))
+        return Design(
+            layout,
+            counts={factor: number * by.get(factor, 1.0) for factor, number in self.counts.items()},
+            replicates=group.replicates * replicates,
+            measure=group.measure,
+            levels=self.levels,
+            observed=self.observed,
+            crossing=crossing.rates if crossing.kind == "product" else crossing.kind,
+            cells=cells if even else None,
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per group and point: group, unit-level values, count, replicates, covariates, share, total."""

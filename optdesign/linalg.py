@@ -54,6 +54,12 @@ def unit_diagonal(matrix: Array) -> tuple[Array, Array]:
     return matrix * np.outer(scale, scale), scale
 
 
+def generalised_inverse(matrix: Array) -> Array:
+    """A symmetric generalised inverse of a positive semi-definite matrix, singular directions judged as elsewhere."""
+    scaled, scale = unit_diagonal(matrix)
+    return np.asarray(np.linalg.pinv(scaled, SINGULAR, hermitian=True) * np.outer(scale, scale))
+
+
 def inverse_information(information: Array) -> tuple[Array, Array]:
     """Covariance from an information matrix, with the coefficients it does not identify.
 
@@ -76,6 +82,29 @@ def inverse_information(information: Array) -> tuple[Array, Array]:
     covariance[:, ~estimable] = np.nan
     covariance[~estimable, ~estimable] = np.inf
     return symmetric(covariance), estimable
+
+
+def combined(information: Array, combinations: Array, balanced: bool = False) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """LᵀM⁻L of many information matrices, shape (n, p, p) to (n, k, k), and where it exists, shape (n,).
+
+    A combination is estimable when it lies in the range of the information matrix, scaled to a unit diagonal unless the
+    matrices are `balanced` already. Where one is not, the identity stands in.
+
+    >>> combined(np.array([[[1.0, -1.0], [-1.0, 1.0]]]), np.array([[1.0], [-1.0]]))[0].round(9)
+    array([[[1.]]])
+    """
+    diagonal = np.diagonal(information, axis1=1, axis2=2)
+    usable = (diagonal > 0) & ~np.bool_(balanced)
+    scale = np.where(usable, 1.0 / np.sqrt(np.where(usable, diagonal, 1.0)), float(balanced))
+    spectrum, vectors = np.linalg.eigh(information * scale[:, :, None] * scale[:, None, :])
+    kept = spectrum > SINGULAR
+    loads = np.swapaxes(vectors, 1, 2) @ (combinations * scale[:, :, None])
+    lost = np.linalg.norm(loads * ~kept[:, :, None], axis=1) > 1e-6 * np.linalg.norm(loads, axis=1)
+    unseen = ((scale == 0)[:, :, None] & (combinations != 0)).any(axis=(1, 2))
+    found = np.swapaxes(loads, 1, 2) @ (loads * (kept / np.where(kept, spectrum, 1.0))[:, :, None])
+    exists = ~(lost.any(axis=1) | unseen)
+    found[~exists] = np.eye(combinations.shape[1])
+    return found, exists
 
 
 def whitening(information: Array) -> Array:

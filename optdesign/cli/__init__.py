@@ -1,4 +1,4 @@
-"""The command line: ``optdesign run`` and ``optdesign check``.
+"""The command line, ``optdesign run`` and the others.
 
 Exit codes: 0; 1 where the plan cannot be made (unaffordable budget, inestimable coefficient, a pilot that does not
 converge); 2 where the input is wrong; 130 after an interruption. This module is all that loads before an interruption

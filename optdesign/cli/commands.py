@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from optdesign.cli import INTERRUPTED, MESSAGE
+from optdesign.cli.power import power
+from optdesign.cli.sample_size import sample_size
 from optdesign.cli.show import show
 from optdesign.cli.simulate import simulate
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
@@ -79,6 +81,8 @@ def check(
         _explain(load_study(study))
 
 
+app.command()(power)
+app.command("sample-size")(sample_size)
 app.command()(simulate)
 
 

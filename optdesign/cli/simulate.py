@@ -21,6 +21,7 @@ from rich.text import Text
 from optdesign.cli import INTERRUPTED
 from optdesign.errors import SpecificationError
 from optdesign.study import Study, load_study
+from optdesign.study.result import plain
 
 if TYPE_CHECKING:
     from optdesign.simulate import Progress, Simulation
@@ -55,7 +56,7 @@ def simulate(
                 plan, replications, seed, workers or os.cpu_count() or 1, executor=executor, store=out, progress=watch
             )
     if as_json:
-        sys.stdout.write(f"{json.dumps(found.to_json(), indent=2, ensure_ascii=False)}\n")
+        sys.stdout.write(f"{json.dumps(plain(found.to_json()), indent=2, ensure_ascii=False)}\n")
     else:
         _show(checked.title, found)
     if found.replications < found.asked:

@@ -18,8 +18,7 @@ from optdesign.compare.overtaking import LayoutMap, break_even, layout_map
 from optdesign.covariance import AsymptoticCovariance
 from optdesign.criteria import COptimality, Maximin
 from optdesign.errors import SpecificationError, check_kind
-from optdesign.inference import WaldTest, degrees_of_freedom
-from optdesign.inference import power as power_of
+from optdesign.inference import Plan, WaldTest
 from optdesign.optimize import ExactDesign, OptimalDesign
 from optdesign.optimize.scoring import Asked, loss_at, reported
 
@@ -71,11 +70,11 @@ class Comparison:
 
     @cached_property
     def powers(self) -> Mapping[str, float]:
-        """Power of the test at each design; empty without a test."""
+        """Power of the test at each design, nan where it leaves no degrees of freedom; empty without a test."""
         if self.test is None:
             return {}
         return {
-            name: power_of(best.model, best.nominal, best.design, _test_at(best, self.test), self.order)
+            name: Plan(best.model, best.nominal, best.design, self.test, self.order).power
             for name, best in self.designs.items()
         }
 
@@ -135,7 +134,7 @@ class Comparison:
             raise SpecificationError(
                 "there is no power to be reached without a test: compare(designs, test=WaldTest(…))."
             )
-        return {name: _cheapest(best, _test_at(best, self.test), self.target) for name, best in self.designs.items()}
+        return {name: _cheapest(best, self.test, self.target) for name, best in self.designs.items()}
 
     def needed(self) -> pd.DataFrame:
         """A row per layout: the least money that reaches the power wanted, infinite where none does; what it buys."""
@@ -179,7 +178,7 @@ def compare(
     designs : mapping from name to OptimalDesign
         Of the same model, nominal values, criterion, prices and budget, as `alternatives` gives them.
     test : WaldTest, optional
-        Adds the power of each design. Degrees of freedom are the normal limit where no others are known.
+        Adds the power of each design, ``nan`` where it leaves the test no degrees of freedom.
     power : float
         At which the designs' money is compared (`Comparison.needed`).
     order : str, optional
@@ -208,7 +207,7 @@ def compare(
     ...     layouts=["complete crossing", "item in subject"])
     >>> frame = compare(found, WaldTest("treat")).to_frame()
     >>> frame["efficiency"].round(3).to_dict(), frame["power"].round(3).tolist()
-    ({'complete crossing': 1.0, 'item in subject': 0.524}, [0.841, 0.573])
+    ({'complete crossing': 1.0, 'item in subject': 0.524}, [0.835, 0.563])
     """
     if not (isinstance(designs, Mapping) and designs):
         raise SpecificationError("compare takes a table of name to OptimalDesign; got none.")
@@ -217,7 +216,7 @@ def compare(
     _check_one_question(designs)
     found = Comparison(MappingProxyType(dict(designs)), order or common_order(designs), test, power)
     if test is not None:
-        found.covariances[found.best].position(test.coefficient)  # names a coefficient, or raises
+        found.covariances[found.best].variance(test.combinations[0])  # names coefficients, or raises
     return found
 
 
@@ -264,19 +263,9 @@ def _sizes(best: OptimalDesign | ExactDesign) -> dict[str, float]:
     }
 
 
-def _test_at(best: OptimalDesign, test: WaldTest) -> WaldTest:
-    """The test, by the normal limit where its degrees of freedom are not known for the layout."""
-    if test.df == "auto":
-        try:
-            degrees_of_freedom(best.model, best.nominal, best.design, test.coefficient)
-        except SpecificationError:
-            return replace(test, df=math.inf)
-    return test
-
-
 def _cheapest(best: OptimalDesign, test: WaldTest, power: float) -> OptimalDesign | None:
     """The cheapest design of the same layout that has a power; None where no money reaches it."""
-    criterion = COptimality({test.coefficient: 1.0})
+    criterion = COptimality(test.combinations[0])
     asked = (best.model, best.nominal, best.space, criterion, best.cost)
     with suppress(SpecificationError):
         return cheapest(*asked, test=test, power=power, order=best.order, limits=best.limits)

@@ -42,6 +42,7 @@ def beside(fixed: AsymptoticCovariance, other: AsymptoticCovariance) -> Asymptot
         inestimable=(*fixed.inestimable, *other.inestimable),
         estimate=np.concatenate([fixed.estimate, other.estimate]),
         notes=(*fixed.notes, *other.notes),
+        information=None,
     )
 
 

@@ -102,6 +102,7 @@ def _head(found: AsymptoticCovariance, size: int) -> AsymptoticCovariance:
         inestimable=tuple(name for name in found.inestimable if name in found.names[:size]),
         estimate=found.estimate[:size],
         monte_carlo_error=None if error is None else error[:size],
+        information=None,
     )
 
 

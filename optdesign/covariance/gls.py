@@ -28,7 +28,7 @@ from scipy import sparse
 from optdesign.covariance.labelled import LabelledRows, RandomTerm
 from optdesign.covariance.result import AsymptoticCovariance, from_information
 from optdesign.errors import SpecificationError
-from optdesign.linalg import SINGULAR, duplication, symmetric, unit_diagonal
+from optdesign.linalg import duplication, generalised_inverse, symmetric
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -57,8 +57,7 @@ def information(rows: LabelledRows, weight: Array) -> Information:
         w/ϕ of one observation at each row; 1/σ² for a Gaussian.
     """
     mass = rows.observations * weight
-    effects = [_effects(term) for term in rows.terms]
-    counts = [np.repeat(term.count, z.shape[1] // len(term.count)) for term, z in zip(rows.terms, effects, strict=True)]
+    effects, counts = _effects_and_counts(rows)
     solutions = solver(effects, counts, mass)(rows.X)
     residual, parts = rows.X, {}
     for term, z, count, solution in zip(rows.terms, effects, counts, solutions, strict=True):
@@ -66,6 +65,13 @@ def information(rows: LabelledRows, weight: Array) -> Information:
         parts[term.factor] = symmetric(solution.T @ (count[:, None] * solution))
     parts["observation"] = symmetric(residual.T @ (mass[:, None] * residual))
     return Information(np.sum(list(parts.values()), axis=0), parts)
+
+
+def _effects_and_counts(rows: LabelledRows) -> tuple[list[sparse.csr_array], list[Array]]:
+    """Standardised random-effect columns of every term, and how many units each column stands for."""
+    effects = [_effects(term) for term in rows.terms]
+    pairs = zip(rows.terms, effects, strict=True)
+    return effects, [np.repeat(term.count, z.shape[1] // len(term.count)) for term, z in pairs]
 
 
 def _effects(term: RandomTerm) -> sparse.csr_array:
@@ -167,10 +173,13 @@ def component_information(rows: LabelledRows, reml: bool = False) -> Array:
 
     With A = ZᵀZ/σ² and H = (I + GA)⁻¹, V⁻¹Z = ZH/σ², so that ZᵀV⁻¹Z = AH, ZᵀV⁻²Z = HᵀAH/σ² and, for N observations
     and q random effects, tr V⁻² = (N − q + tr H²)/σ⁴: nothing cancels, and nothing has a row per observation.
+
+    Where a level stands for several units the effects are the units' means, of covariance Σ/count: what the units
+    differ by is not in it (see `strata`).
     """
     precision = 1.0 / rows.residual_variance
-    Z = sparse.csr_array(sparse.hstack([_by_unit(term.level, len(term.count), term.Z) for term in rows.terms]))
-    G = scipy.linalg.block_diag(*(np.kron(np.eye(len(t.count)), t.sigma) for t in rows.terms))
+    Z = unit_columns(rows.terms, len(rows.X))
+    G = scipy.linalg.block_diag(np.zeros((0, 0)), *(np.kron(np.eye(len(t.count)), t.sigma) for t in rows.terms))
     moment = precision * (Z.T @ Z.multiply(rows.observations[:, None])).toarray()
     inverse = np.linalg.inv(np.eye(len(G)) + G @ moment)
     between = moment @ inverse
@@ -181,17 +190,23 @@ def component_information(rows: LabelledRows, reml: bool = False) -> Array:
     return _traces(rows.terms, between, square, trace)
 
 
+def unit_columns(terms: Sequence[RandomTerm], rows: int) -> sparse.csr_array:
+    """Random-effect columns of every level, of effects with covariance Σ each, shape (rows, Σ levels·r)."""
+    scaled = [(term, term.Z / np.sqrt(term.count[term.level])[:, None]) for term in terms]
+    columns = [_by_unit(term.level, len(term.count), z) for term, z in scaled]
+    return sparse.csr_array(sparse.hstack([sparse.csr_array((rows, 0)), *columns]))
+
+
 def _projected(
     rows: LabelledRows, Z: sparse.csr_array, plain: tuple[Array, Array, float]
 ) -> tuple[Array, Array, float]:
     """ZᵀPZ, ZᵀP²Z and tr P² from the same with V⁻¹; P depends on the space that X spans, whatever its rank."""
     between, square, trace = plain
     mass = rows.observations[:, None]
-    whitened = _whitener(rows)
+    whitened = whitener(rows)
     first = whitened(rows.X)
     second = whitened(first)
-    scaled, scale = unit_diagonal(information(rows, rows.weight(rows.eta)).total)
-    covariance = np.linalg.pinv(scaled, SINGULAR, hermitian=True) * np.outer(scale, scale)
+    covariance = generalised_inverse(information(rows, rows.weight(rows.eta)).total)
     once, twice = Z.T @ (mass * first), Z.T @ (mass * second)
     inner, cubic = covariance @ (first.T @ (mass * first)), covariance @ (first.T @ (mass * second))
     cross = twice @ covariance @ once.T
@@ -200,11 +215,11 @@ def _projected(
     return between, square, float(trace - 2.0 * np.trace(cubic) + np.trace(inner @ inner))
 
 
-def _whitener(rows: LabelledRows) -> Callable[[Array], Array]:
-    """V⁻¹ times columns: their weighted residuals from the random effects, every unit listed on its own."""
+def whitener(rows: LabelledRows) -> Callable[[Array], Array]:
+    """V⁻¹ times columns that all units of a level share: their weighted residuals from the random effects."""
     weight = rows.weight(rows.eta)
-    effects = [_effects(term) for term in rows.terms]
-    solve = solver(effects, [np.ones(z.shape[1]) for z in effects], rows.observations * weight)
+    effects, counts = _effects_and_counts(rows)
+    solve = solver(effects, counts, rows.observations * weight)
 
     def whitened(columns: Array) -> Array:
         fitted = np.sum([z @ each for z, each in zip(effects, solve(columns), strict=True)], axis=0)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from optdesign.covariance.transform import Function, Transformed, transformed
 from optdesign.errors import SpecificationError, listed, nearest
-from optdesign.linalg import inverse_information, vech_pairs
+from optdesign.linalg import combined, inverse_information, vech_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +54,8 @@ class AsymptoticCovariance:
         variance is infinite.
     notes : tuple of str
         What a reader of the numbers should know.
+    information : array, shape (p, p), or None
+        What the matrix inverts, where that is known: combinations may be estimable whose parameters are not.
     """
 
     matrix: Array
@@ -65,6 +67,7 @@ class AsymptoticCovariance:
     estimate: Array = field(default_factory=lambda: np.zeros(0))
     monte_carlo_error: Array | None = None
     notes: tuple[str, ...] = ()
+    information: Array | None = None
 
     @property
     def standard_errors(self) -> Array:
@@ -76,10 +79,21 @@ class AsymptoticCovariance:
         return coefficient_index(name, self.names, self.aliases)
 
     def variance(self, combination: Mapping[str, float]) -> float:
-        """Variance c′ Cov c of a linear combination of parameters."""
-        at = [self.position(name) for name in combination]
-        weights = np.array(list(combination.values()), dtype=float)
-        return float(weights @ self.matrix[np.ix_(at, at)] @ weights)
+        """Variance c′ Cov c of a linear combination of parameters; ``inf`` where the design cannot estimate it.
+
+        Differences may be estimable where the parameters are not:
+
+        >>> cov = from_information(np.array([[1.0, -1.0], [-1.0, 1.0]]), {}, "leading", ("a", "b"), {}, np.zeros(2))
+        >>> cov.variance({"a": 1.0}), round(cov.variance({"a": 1.0, "b": -1.0}), 9)
+        (inf, 1.0)
+        """
+        weights = np.zeros(len(self.names))
+        np.add.at(weights, [self.position(name) for name in combination], list(combination.values()))
+        if self.information is not None and self.inestimable:
+            found, exists = combined(self.information[None], weights[:, None])
+            return float(found[0, 0, 0]) if exists[0] else float("inf")
+        used = np.flatnonzero(weights)
+        return float(weights[used] @ self.matrix[np.ix_(used, used)] @ weights[used])
 
     def of(self, function: Function | str, simulate: int = 0, seed: int = 0) -> Transformed:
         """A smooth function of the parameters, with the covariance of its estimator by the delta method.
@@ -178,7 +192,9 @@ def from_information(
     if parts and not missing:
         terms = MappingProxyType({source: matrix @ part @ matrix for source, part in parts.items()})
     matrix.flags.writeable = False
-    return AsymptoticCovariance(matrix, names, order, terms, missing, aliases, estimate, notes=notes)
+    return AsymptoticCovariance(
+        matrix, names, order, terms, missing, aliases, estimate, notes=notes, information=information
+    )
 
 
 def relative_error(error: Array, covariance: Array) -> Array:

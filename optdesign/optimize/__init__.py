@@ -40,6 +40,7 @@ from optdesign.optimize.result import Alternative, ExactDesign, OptimalDesign, S
 from optdesign.optimize.rounding import Rounding, alternatives
 from optdesign.optimize.scenarios import with_references
 from optdesign.optimize.scoring import efficiency_at, loss_at, reported
+from optdesign.optimize.tightening import tightened
 from optdesign.optimize.whole_units import round_units
 
 if TYPE_CHECKING:
@@ -329,7 +330,10 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Rounding
 
 def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> Solved:
     try:
-        return algorithm(problem, progress)
+        try:
+            return algorithm(problem, progress)
+        except interior.NoRoomError:
+            return algorithm(tightened(problem), progress)
     except np.linalg.LinAlgError as error:
         raise ConvergenceError(
             f"the information matrix is too close to singular for the search ({error}). Centre and scale the "

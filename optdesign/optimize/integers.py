@@ -141,7 +141,7 @@ class IntegerProgram:
     def cut(self, plan: Array) -> Cut:
         """The cut at a plan, whole or not, in units of Φ; its slope is Φ times the gains."""
         total = self.totals(plan[None])[0]
-        at = self.criterion.at(list(np.linalg.pinv(total, hermitian=True)), SMOOTHING)
+        at = self.criterion.at(list(np.linalg.pinv(total, rcond=BLIND, hermitian=True)), SMOOTHING)
         squares = np.array([U @ U.T for U in at.directions(at.own)])
         unit = np.exp(-at.bound(at.own))
         return Cut(unit * float(np.sum(squares * self.fixed)), unit * np.tensordot(self.information, squares, 3))
@@ -157,8 +157,12 @@ class IntegerProgram:
         return np.asarray((plans >= 0).all(axis=1) & (plans @ rows.T <= bounds + SLACK).all(axis=1))
 
     def times(self, factor: float) -> IntegerProgram:
-        """The program with all information multiplied: the logarithm of the factor off every loss."""
-        return replace(self, information=factor * self.information, constant=factor * self.fixed)
+        """The program as if all information were multiplied: the logarithm of the factor off every loss.
+
+        The combinations are divided instead: the size of the information says what a plan does not see.
+        """
+        parts = tuple(replace(p, combinations=p.combinations / np.sqrt(factor)) for p in self.criterion.parts)
+        return replace(self, criterion=replace(self.criterion, parts=parts))
 
     def of(self, kept: Index) -> IntegerProgram:
         """The program with some of its schedules, the others at zero."""

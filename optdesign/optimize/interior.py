@@ -119,6 +119,10 @@ class _Found:
         return replace(self, state=replace(self.state, stopped=True))
 
 
+class NoRoomError(SpecificationError):
+    """Some bound holds with equality in every admissible design."""
+
+
 def solve(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Iterate:
     """Minimise the loss; `progress` is told each round's number and the worst relative excess over price.
 
@@ -180,7 +184,7 @@ def _sparser(problem: Problem, found: _Found) -> _Found:
     choices = [found.atoms[share >= threshold * most] for threshold in (0.1, 0.01)]
     if len(choices[0]) > problem.n_types * p * (p + 1) // 2:  # more than any optimum needs
         choices.insert(0, np.intersect1d(_spanning_atoms(problem), found.atoms))
-    for kept in choices:
+    for kept in filter(len, choices):
         if len(kept) == len(found.atoms):
             return found
         try:
@@ -319,9 +323,7 @@ class _Barrier:
             method="highs",
         )
         if answer.status != 0 or answer.x[-1] <= 1e-13:
-            raise SpecificationError(
-                "the constraints leave no room: some bound holds with equality everywhere. Widen it."
-            )
+            raise NoRoomError("the constraints leave no room: some bound holds with equality everywhere. Widen it.")
         return np.asarray(answer.x[:-1])
 
     def start(self, last: _Found | None, gap: float) -> _State:

@@ -40,7 +40,7 @@ Index = npt.NDArray[np.intp]
 
 #: Relative change of the information at which the quadrature over random effects counts as settled.
 QUADRATURE_TOLERANCE = 1e-7
-#: Units or observations, as shares of what the budget buys, below which a design is empty: linear programs allow 1e-7.
+#: Units or observations below which a design is empty: linear programs allow 1e-7.
 EMPTY = 1e-6
 #: Name of the constraint that the budget is.
 BUDGET = "budget"
@@ -250,10 +250,14 @@ class Problem:
 
     def over(self, candidates: Candidates) -> Problem:
         """The same problem over other candidates, not all that may be used; its quadrature and criterion stay."""
+        return self.at(candidates)._identified()
+
+    def at(self, candidates: Candidates) -> Problem:
+        """The same in the basis at hand, whether these candidates identify all of it or not."""
         space = replace(self.space, candidates=candidates)
         choice = choice_of(space, _cells(self.model, self.budgets), self.parameters)
         constraints, price, money, scale = _in_money(space, choice, self.budgets, self.already is not None)
-        over = replace(
+        return replace(
             self,
             space=space,
             choice=choice,
@@ -263,11 +267,10 @@ class Problem:
             scale=scale,
             complete=False,
         )
-        return over._identified()
 
     def _identified(self) -> Problem:
         """The same problem in a basis of what its candidates identify; `NotEstimableError` where that is too little."""
-        informations = _even(self.informations)
+        informations = self.even
         self.working.require_estimable(informations, "design over these points")
         basis = identified(informations.sum(axis=0))
         if basis.shape[0] == basis.shape[1]:
@@ -279,6 +282,11 @@ class Problem:
         """Information of a design in each scenario, with what has been run, in the basis, shape (S, r, r)."""
         found = information_at(self.model, self.nominals, design, self.order, self.nodes, self.basis, self.parameters)
         return found if self.already is None else found + self.already
+
+    @cached_property
+    def even(self) -> Array:
+        """Information of one unit of each kind and one observation at each atom, in each scenario, shape (S, p, p)."""
+        return _even(self.informations)
 
     def loss(self, design: Design) -> float:
         """−log Φ of a design."""
@@ -423,7 +431,7 @@ def conflict(problem: Problem) -> str:
 
 
 def _possible(problem: Problem, names: Sequence[str]) -> bool:
-    """Whether some design that is not empty keeps the named constraints."""
+    """Whether some design that is not empty keeps the named constraints: in its own units, whatever the money."""
     c = problem.constraints
     kept = c.with_rows(np.isin(c.labels, names), np.isin(c.equal_labels, names))
     wanted = np.full(len(problem.price), -1.0)
@@ -431,7 +439,7 @@ def _possible(problem: Problem, names: Sequence[str]) -> bool:
         wanted[problem.choice.n_units :] = 0.0
     elif problem.space.layout is None:
         wanted[: problem.n_units] = 0.0
-    answer = replace(problem, constraints=kept)._linear_program(wanted)
+    answer = replace(problem, constraints=kept, scale=np.ones(len(wanted)))._linear_program(wanted)
     return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= EMPTY))
 
 

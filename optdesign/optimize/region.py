@@ -23,7 +23,7 @@ from optdesign.costs import Cost
 from optdesign.covariance.encoded import encode
 from optdesign.covariance.nested import information_of
 from optdesign.designs import Region, region_of
-from optdesign.errors import SpecificationError, listed
+from optdesign.errors import NotEstimableError, SpecificationError, listed
 from optdesign.layouts import Layout
 from optdesign.linalg import summed
 from optdesign.measures import SAME_PLACE, CandidateRegion, names_of
@@ -68,8 +68,8 @@ def optimum(problem: Problem, progress: Callable[[int, float], None] | None = No
 def refined(problem: Problem, progress: Callable[[int, float], None] | None = None) -> Solved:
     """The problem over the points that its continuous region needs, and its optimum.
 
-    The bound of the optimum allows for the excess that the summits of the last round still have. An interrupt from
-    the keyboard ends the search.
+    The bound of the optimum is the best of all rounds, each less the excess that its summits still had. An interrupt
+    from the keyboard ends the search.
     """
     if not one_factor(problem.model, problem.space.layout):
         raise SpecificationError(
@@ -79,8 +79,7 @@ def refined(problem: Problem, progress: Callable[[int, float], None] | None = No
     region, between = problem.space.candidates, names_of(problem.space.region.types)
     assert isinstance(region, CandidateRegion)  # checked by whoever calls
     problem = problem.over(region.coarser([c for c in between if c in region.intervals], TYPES))
-    path = _Path()
-    excess = np.zeros(1)
+    path, bound = _Path(), -np.inf
     for number in range(ROUNDS):
         found = _Optimum(problem, interior.solve(problem))
         if found.iterate.stopped:
@@ -91,6 +90,7 @@ def refined(problem: Problem, progress: Callable[[int, float], None] | None = No
                 progress(number, float(excess.max()))
         except KeyboardInterrupt:
             return problem, replace(found.iterate, stopped=True)
+        bound = max(bound, found.bound - np.log1p(max(0.0, float(excess.max()))))
         moving = found.moving(points)
         settled = moving.settled or number >= PATIENCE
         if (excess.max() <= TOLERANCE and settled) or number == ROUNDS - 1:
@@ -98,7 +98,6 @@ def refined(problem: Problem, progress: Callable[[int, float], None] | None = No
         path = path.after(moving)
         summits = points.iloc[np.argsort(-excess, kind="stable")]
         problem = problem.over(_with_summits(found.region, stacked([path.next(), *path.anew(), summits]), between))
-    bound = min(found.iterate.bound, found.tight[1].bound) - np.log1p(max(0.0, float(excess.max())))
     return problem, replace(found.iterate, z=found.on_support(), bound=float(bound))
 
 
@@ -179,20 +178,32 @@ class _Optimum:
     @cached_property
     def alone(self) -> tuple[Problem, Iterate] | None:
         """The optimum on the support alone, where that is as good."""
-        alone = self.problem.over(self.region.with_points(self.region.points.iloc[self.support]))
         try:
+            alone = self.problem.over(self.region.with_points(self.region.points.iloc[self.support]))
             found = interior.solve(alone)
-        except (np.linalg.LinAlgError, SpecificationError):
+        except (np.linalg.LinAlgError, SpecificationError, NotEstimableError):
             return None
         return (alone, found) if found.bound <= self.iterate.bound + TOLERANCE else None
 
     @cached_property
     def tight(self) -> tuple[Problem, Iterate]:
-        """The optimum whose masses, multipliers and corners belong together best: on the support, if all types are."""
-        every = self.problem.space.region.types
-        if self.alone is not None and self.alone[0].space.region.types.equals(every):
+        """The optimum whose masses, multipliers and corners belong together best: on the support, if all types are.
+
+        A support that does not identify all that the region does says nothing of what other points are worth.
+        """
+        problem = self.problem
+        if (
+            self.alone is not None
+            and self.alone[0].space.region.types.equals(problem.space.region.types)
+            and self.alone[0].basis.shape == problem.basis.shape
+        ):
             return self.alone
-        return self.problem, self.iterate
+        return problem, self.iterate
+
+    @property
+    def bound(self) -> float:
+        """Loss below which no design comes, were nothing worth more than its price."""
+        return min(self.iterate.bound, self.tight[1].bound)
 
     @cached_property
     def multipliers(self) -> tuple[Array, Array]:
@@ -215,7 +226,10 @@ class _Optimum:
         return self.evaluation.at.directions(self.tight[1].corners or self.evaluation.at.own)
 
     def on_support(self) -> Array:
-        """Masses of the optimum on the support alone, where that is as good; those at hand elsewhere."""
+        """Masses of the optimum on the support alone, where that is as good; those at hand elsewhere.
+
+        Support that has not come to rest may miss a combination by a hair, which traces elsewhere make estimable.
+        """
         problem, z = self.problem, self.iterate.z
         if self.alone is None:
             return z
@@ -223,7 +237,7 @@ class _Optimum:
         kept = np.concatenate([types, np.arange(problem.n_types, problem.n_units), problem.n_units + self.support])
         z = np.zeros(len(z))
         z[kept] = self.alone[1].z
-        return z
+        return z if np.isfinite(problem.loss(problem.choice.design(z[problem.chosen]))) else self.iterate.z
 
     def prices_in(self, problem: Problem, replicates: bool = True) -> Array:
         """What the multipliers charge for each mass of a problem with the same constraints.
@@ -251,7 +265,7 @@ class _Optimum:
     def excess_at(self, points: pd.DataFrame) -> Array:
         """The same at any points of the unit types at hand."""
         _, first = np.unique(self.problem.type_of_atom, return_index=True)  # these keep the types and their order
-        wider = self.problem.over(self.region.with_points(stacked([self.region.points.iloc[first], points])))
+        wider = self.problem.at(self.region.with_points(stacked([self.region.points.iloc[first], points])))
         evaluation, gain = self.evaluation, np.zeros(len(first) + len(points))
         for source, point, U in zip(wider.informations, evaluation.points, self.directions, strict=True):
             gain += source.sensitivities(point, U)

@@ -42,6 +42,8 @@ WORTHWHILE = 1e-9
 NEARBY = 12
 #: Neighbours that join the pool in each round.
 PROMISING = 12
+#: Weight in a pool's basis of what its own schedules may not see at all, as they meet no direction but their own.
+UNSEEN = 1e-6
 #: Schedules up to which every one of them is looked at.
 SCHEDULES = 1500
 #: Shares of the money that alternative plans may spend.
@@ -337,7 +339,8 @@ def pool_of(
     """
     already = np.zeros(information.shape[1:]) if problem.already is None else problem.already
     if basis is None:
-        basis = whitening(information.sum(axis=(0, 1)) + already.sum(axis=0))
+        own, rest = information.sum(axis=(0, 1)) + already.sum(axis=0), problem.even.sum(axis=0)
+        basis = whitening(own + UNSEEN * rest)
     constraints = problem.constraints
     if problem.already is not None:
         constant = constant + np.eye(1, len(constant), problem.choice.n_units)[0]

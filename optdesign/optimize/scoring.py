@@ -39,8 +39,11 @@ def reported(problem: Asked, nominal: NominalValues, design: Design) -> Asymptot
 
 def loss_at(problem: Asked, design: Design) -> float:
     """−log Φ of a design by the problem's order, from covariances whose quadrature has settled."""
-    covariances = [reported(problem, nominal, design).matrix for nominal in problem.nominals]
-    return problem.criterion.loss_at(covariances)
+    found = [reported(problem, nominal, design) for nominal in problem.nominals]
+    informations = [each.information for each in found if each.information is not None]
+    if any(each.inestimable for each in found) and len(informations) == len(found):
+        return problem.criterion.loss(np.array(informations))
+    return problem.criterion.loss_at([each.matrix for each in found])
 
 
 def efficiency_at(

@@ -8,7 +8,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from optdesign.errors import (
     listed,
 )
 from optdesign.fit import check_family, translated
-from optdesign.inference import WaldTest, degrees_of_freedom, power
+from optdesign.inference import Freedom, WaldTest, degrees_of_freedom, power_at
 from optdesign.linalg import vech_pairs
 from optdesign.models import MixedModel, NominalValues
 from optdesign.simulate.replicates import Experiment, Record, fit_rows
@@ -36,9 +35,6 @@ from optdesign.simulate.running import Executor, completed
 from optdesign.simulate.store import append, opened
 
 __all__ = ["Progress", "Rate", "Simulation", "simulate"]
-
-#: Alternatives of the tests whose power is simulated.
-SIMULATED = ("two-sided", "greater", "less")
 
 
 @dataclass(frozen=True)
@@ -143,10 +139,10 @@ def _check(test: WaldTest | None, replications: int, seed: int, workers: int, le
     if not (is_number(level) and 0.0 < level < 1.0):
         raise SpecificationError(f"level must be a number between 0 and 1; got {level!r}.")
     check_kind("test", test, WaldTest, type(None), instead="a WaldTest, such as WaldTest('treat')")
-    if test is not None and (not isinstance(test.coefficient, str) or test.alternative not in SIMULATED):
+    if test is not None and not isinstance(test.coefficient, str):
         raise SpecificationError(
-            f"the power of a test of one coefficient is simulated, with the alternatives {listed(SIMULATED)}; got "
-            f"{test!r}. For others count in Simulation.estimates and Simulation.standard_errors."
+            f"the power of a test of one coefficient is simulated; got {test!r}. For a contrast change the model's "
+            "coding, so that it is a coefficient."
         )
 
 
@@ -156,25 +152,13 @@ def _theory(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AsymptoticRegimeWarning)  # the orders are there to be compared
         covariances = accuracy(model, nominal, design, "leading").covariances
-    df = np.array([_df(model, nominal, design, name) for name in names])
+    freedom = Freedom(model, nominal, design)
+    df = np.array([freedom.left([{name: 1.0}], "auto") for name in names])
     if test is None:
         return Theory(covariances, df, math.inf, {})
-    known = next(iter(covariances.values()))
-    test_df = df[known.position(test.coefficient)] if test.df == "auto" else float(test.df)
-    powers = {}
-    for order in covariances:
-        with suppress(SpecificationError):  # layouts whose power has no theory
-            powers[order] = power(model, nominal, design, test, order)
+    test_df = degrees_of_freedom(model, nominal, design, test.coefficient, test.df)
+    powers = {order: power_at(found, model, nominal, design, test) for order, found in covariances.items()}
     return Theory(covariances, df, test_df, powers)
-
-
-def _df(model: MixedModel, nominal: NominalValues, design: Design, coefficient: str) -> float:
-    """Degrees of freedom of a coefficient; infinite where no rule has any."""
-    if not model.is_gaussian:
-        return math.inf
-    with suppress(SpecificationError):
-        return degrees_of_freedom(model, nominal, design, coefficient)
-    return math.inf
 
 
 def _records(

@@ -58,6 +58,8 @@ class Rate:
         return {"count": self.count, "share": self.value, "low": low, "high": high}
 
     def __repr__(self) -> str:
+        if not self.of:
+            return "none"
         low, high = self.interval
         return f"{100 * self.value:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
 
@@ -71,7 +73,7 @@ class Theory:
     covariances : mapping from order to AsymptoticCovariance
         By every order that exists for the design, exact information where it is affordable.
     df : array, shape (p,)
-        Degrees of freedom of each coefficient's intervals; infinite for the normal.
+        Degrees of freedom of each coefficient's intervals; infinite for the normal, zero or less where none are left.
     test_df : float
         Degrees of freedom of the test.
     power : mapping from order to float
@@ -183,10 +185,15 @@ class Simulation:
         return self.empirical_errors - half, self.empirical_errors + half
 
     def coverage(self, coefficient: str) -> Rate:
-        """Share of the Wald intervals, estimate ± t_{(1+level)/2} standard errors, that hold the truth."""
+        """Share of the Wald intervals, estimate ± t_{(1+level)/2} standard errors, that hold the truth.
+
+        Of no replicate where no degrees of freedom are left, so that there is no interval.
+        """
         from scipy import stats
 
         at = self._position(coefficient)
+        if self.theory.df[at] <= 0:
+            return Rate(0, 0)
         reach = stats.t.ppf(0.5 + 0.5 * self.level, self.theory.df[at]) * self.standard_errors[self.fine, at]
         return Rate(int((np.abs(self._errors[:, at]) <= reach).sum()), self.replications)
 
@@ -195,13 +202,10 @@ class Simulation:
         """Share of the replicates in which the test rejects; None without a test."""
         if self.test is None:
             return None
-        from scipy import stats
-
-        at = self._position(self.test.coefficient)
-        z = (self.estimates[self.fine, at] - self.test.null) / self.standard_errors[self.fine, at]
-        statistic = {"greater": z, "less": -z, "two-sided": np.abs(z)}[self.test.alternative]
-        level = self.test.alpha / (2 if self.test.alternative == "two-sided" else 1)
-        return Rate(int((statistic > stats.t.isf(level, self.theory.test_df)).sum()), self.replications)
+        at = self._position(self.test.label)
+        difference = self.estimates[self.fine, at] - self.test.null
+        rejected = self.test.rejects(difference, self.standard_errors[self.fine, at], self.theory.test_df)
+        return Rate(int(rejected.sum()), self.replications)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per coefficient: bias, standard errors by simulation and by theory, coverage; intervals beside."""

@@ -111,7 +111,7 @@ class StudyResult:
             "seed": tables.report.seed,
             "study": tables.model_dump(mode="python", exclude_unset=True),
         }
-        return {key: _plain(value) for key, value in plan.items()}
+        return {key: plain(value) for key, value in plan.items()}
 
     def __repr__(self) -> str:
         power = "".join(f"\npower, order '{order}': {value:.4f}" for order, value in self.power.items())
@@ -153,12 +153,12 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """As JSON has it: numbers that are whole but for rounding errors without a point, and no infinities."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

@@ -197,7 +197,8 @@ def _check_names(question: Question) -> None:
         bound_criterion(model, [nominal], question.criterion)
     with placed(study, "test", "coefficient"):
         if question.test is not None:
-            coefficient_index(question.test.coefficient, encoding.fixed_names, encoding.aliases)
+            for name in question.test.combinations[0]:
+                coefficient_index(name, encoding.fixed_names, encoding.aliases)
 
 
 def cheapest_price(question: Question) -> float:

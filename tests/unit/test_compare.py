@@ -1,7 +1,10 @@
 """Designs side by side: what is refused, what is shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 import optdesign as od
 
@@ -48,12 +51,30 @@ def test_variance_by_source_adds_up(comparison):
     assert sources.loc[("item in subject", "treat"), "from item"] == pytest.approx(4 * 0.35 / items)
 
 
+def test_power_counts_the_degrees_of_freedom_of_each_layout(comparison):
+    for name, best in comparison.designs.items():
+        df = od.degrees_of_freedom(MODEL, GUESS, best.design, "treat")
+        shift = 0.5 / comparison.covariances[name].standard_errors[1]
+        critical = stats.t.isf(0.025, df)
+        expected = stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift)
+        assert comparison.powers[name] == pytest.approx(expected, rel=1e-9)
+
+
+def test_no_power_where_no_degrees_of_freedom_are_left():
+    """Two subjects, an arm each."""
+    two = od.compare(found(space=replace(SPACE, counts={"subject": 2}), layouts=NESTED[:1]), od.WaldTest("treat"))
+    assert np.isnan(two.powers["item in subject"])
+    assert "NaN" in repr(two)
+
+
 def test_money_for_the_same_power(comparison):
     # Without bounds that bind, the variance goes with the inverse of the money.
-    needed, frame = comparison.needed(), comparison.to_frame()
+    limit = od.compare(comparison.designs, od.WaldTest("treat", df=np.inf), power=0.9)
+    needed, frame = limit.needed(), comparison.to_frame()
     variance = (0.5 / (1.959963985 + 1.281551566)) ** 2
     expected = 2_000 * frame.loc["item in subject", "value"] / variance
     assert needed.loc["item in subject", "budget"] == pytest.approx(expected, rel=1e-4)
+    assert (comparison.needed()["budget"] > needed["budget"]).all()  # fewer degrees of freedom cost money
 
 
 def test_money_that_no_power_is_bought_with():

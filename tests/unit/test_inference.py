@@ -337,6 +337,19 @@ def test_interval_width_of_the_sleep_study():
     )
 
 
+@pytest.mark.parametrize("n", [3, 12])
+def test_expected_width_is_the_mean_width_of_the_intervals_of_samples(n):
+    """Means of normal samples, analysed one by one."""
+    samples = np.random.default_rng(4).normal(scale=2.0, size=(100_000, n))
+    widths = 2 * stats.t.isf(0.025, n - 1) * samples.std(axis=1, ddof=1) / math.sqrt(n)
+    model, guess = od.MixedModel("y ~ 1"), od.NominalValues([0.0], dispersion=4.0)
+    design = od.Design(None, replicates=n)
+    expected = od.interval_width(model, guess, design, "Intercept", expected=True)
+    assert expected == pytest.approx(widths.mean(), rel=0.005)
+    squared = od.interval_width(model, guess, design, "Intercept") ** 2
+    assert squared == pytest.approx((widths**2).mean(), rel=0.01)
+
+
 @pytest.mark.parametrize(("arguments", "message"), [({"level": 95}, "level must be"), ({"df": -1}, "df must be")])
 def test_wrong_intervals(arguments, message):
     with pytest.raises(od.SpecificationError, match=message):

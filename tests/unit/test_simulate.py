@@ -256,6 +256,7 @@ def test_singular_fits_are_counted():
         ({"level": 1.0}, "level must be a number between 0 and 1"),
         ({"test": "x"}, "test must be a WaldTest"),
         ({"test": od.WaldTest("z")}, "'z' is not a coefficient"),
+        ({"test": od.WaldTest({"x": 1, "Intercept": 1})}, "test of one coefficient is simulated"),
         ({"model": od.MixedModel("y ~ x + (1 | unit)", "gamma", "log")}, "family 'gamma' .* draw_data"),
         ({"model": od.MixedModel("y ~ x + (0 + x | unit)", "poisson")}, "without an intercept"),
     ],
@@ -301,3 +302,40 @@ def test_data_of_which_nothing_can_be_said_are_counted_not_dropped(formula, link
     assert 0 < failed.sum() == found.failed.count < 40
     assert np.isnan(found.component_estimates[failed]).all()
     assert repr(found)
+
+
+@pytest.mark.parametrize("alternative", ["greater", "equivalence"])
+def test_margins_are_those_of_the_test(alternative):
+    test = od.WaldTest("x", null=0.5, alternative=alternative, margin=0.9)
+    found = od.simulate(MODEL, GUESS, DESIGN, test, replications=60)
+    difference, error = (each[:, 1] for each in (found.estimates - 0.5, found.standard_errors))
+    above, below = difference + 0.9 > 1.644853627 * error, difference - 0.9 < -1.644853627 * error
+    assert found.power.count == (above & (below | (alternative == "greater"))).sum() > 0
+    low, high = found.power.interval
+    assert low < found.theory.power["exact"] < high
+
+
+CLINICS = od.MixedModel("y ~ arm + x + (1 | clinic)")
+BELIEFS = od.NominalValues([0.0, 1.0, 0.5], {"clinic": 0.2})
+TWO = od.Design(
+    od.Nested("clinic"),
+    counts={"clinic": 2},
+    replicates=6,
+    measure=od.Measure.grid(arm=[0, 1], x=[0, 1]),
+    levels={"arm": "clinic"},
+)
+
+
+def test_where_no_degrees_of_freedom_are_left_there_is_no_interval():
+    """Two clinics, an arm each: what differs between clinics has no interval, what differs within them has."""
+    found = od.simulate(CLINICS, BELIEFS, TWO, od.WaldTest("x"), replications=20)
+    assert found.theory.df.tolist() == [0.0, 0.0, 12 - 2 - 1]
+    assert [found.coverage(name).of for name in found.names] == [0, 0, 20]
+    assert "none" in repr(found)
+
+
+def test_where_no_degrees_of_freedom_are_left_there_is_no_test():
+    with pytest.raises(od.SpecificationError, match="no degrees of freedom are left for 'arm'"):
+        od.simulate(CLINICS, BELIEFS, TWO, od.WaldTest("arm"), replications=20)
+    stated = od.simulate(CLINICS, BELIEFS, TWO, od.WaldTest("arm", df=math.inf), replications=20)
+    assert stated.power.of == 20
