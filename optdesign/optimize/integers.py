@@ -559,7 +559,7 @@ def _promising(program: IntegerProgram, plan: Array, least: float) -> Array:
     """Plans one exchange away that keep the constraints and promise most: each a gain in log Φ above the least."""
     rows = program.rows[0]
     room, promise = program.rows[1] - rows @ plan + SLACK, _Promise.at(program, plan)
-    used = np.flatnonzero(plan)
+    used = promise.used
     found = [np.zeros((0, 4))]
     for number, (give, take) in enumerate(EXCHANGES):
         givers = np.flatnonzero(plan[used] >= give) if give else np.zeros(1, dtype=int)
@@ -592,7 +592,7 @@ class _Promise:
     gains : array, shape (S,)
         tr(UᵀIU) for one unit on each schedule.
     used : array
-        The schedules in use.
+        The schedules in use, and the first one.
     own, others : arrays, shapes (2, S) and (2, used, S)
         X and Y of one unit on each schedule, and between the schedules in use and all others.
     """
@@ -605,7 +605,7 @@ class _Promise:
     @classmethod
     def at(cls, program: IntegerProgram, plan: Array) -> _Promise:
         """At a plan of finite loss."""
-        used = np.flatnonzero(plan)
+        used = np.union1d([0], np.flatnonzero(plan))  # the first one stands for none, where no unit is given
         covariances = np.linalg.pinv(program.totals(plan[None])[0], hermitian=True)
         point = program.criterion.at(list(covariances), SMOOTHING)
         own, others = np.zeros((2, program.size)), np.zeros((2, len(used), program.size))
