@@ -184,6 +184,7 @@ def optimize(
         problem,
         partial(_exact, build, problem, nominal, z, space.common_replicates, certificate),
         asked,
+        iterate.stopped,
     )
     _require_converged(best)
     return best
@@ -315,7 +316,7 @@ def _best_common_numbers(build: Build, problem: Problem) -> Array:
     reach = np.log([np.maximum(np.maximum(low, free.min(axis=1) / 4), 1e-9), np.minimum(high, free.max(axis=1) * 4)])
 
     def loss(logs: Array) -> float:
-        return interior.solve(build(_with_numbers(space, np.exp(np.atleast_1d(logs))))).bound
+        return interior.solve(build(_with_numbers(space, np.exp(np.atleast_1d(logs))))).finished().bound
 
     if len(free) == 1:
         found = minimize_scalar(loss, bounds=reach[:, 0], method="bounded", options={"xatol": 1e-7})
@@ -328,7 +329,7 @@ def _best_common_numbers(build: Build, problem: Problem) -> Array:
 
 def _free_numbers(problem: Problem) -> Array:
     """Observations per innermost unit, then units of each inner factor per unit: smallest and largest, (numbers, 2)."""
-    z, choice = interior.solve(problem).z, problem.choice
+    z, choice = interior.solve(problem).finished().z, problem.choice
     own = z[problem.chosen]
     assert isinstance(choice, NestedChoice)  # common numbers are of several types
     found = []
@@ -349,10 +350,12 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Rounding
     for numbers in product(*(sorted({np.floor(n), np.ceil(n)} - {0.0}) for n, _ in bounds)):
         neighbour = with_references(build(_with_numbers(space, numbers)))
         try:
-            rounding = round_units(neighbour, interior.solve(neighbour).z)
+            rounding = round_units(neighbour, interior.solve(neighbour).finished().z)
         except InfeasibleBudgetError:
             continue
         found.append((neighbour.loss(rounding.design), replace(rounding, bound=-np.inf)))
+        if rounding.stopped:
+            break
     return min(found, key=lambda pair: pair[0])[1] if found else round_units(problem, z)
 
 
@@ -441,7 +444,7 @@ def _exact(
     value, cov = problem.criterion.value_of(loss_at(problem, design)), reported(problem, nominal, design)
     reached = min(1.0, float(np.exp(reach - loss)))
     table = partial(_alternatives, rounding, reach)
-    return ExactDesign(design, value, design.spend(problem.cost), cov, reached, whole, table)
+    return ExactDesign(design, value, design.spend(problem.cost), cov, reached, whole, table, rounding.stopped)
 
 
 def _alternatives(rounding: Rounding, reach: float) -> list[Alternative]:
@@ -458,7 +461,7 @@ def _alternatives(rounding: Rounding, reach: float) -> list[Alternative]:
 
 
 def _status(certificate: Certificate, iterate: interior.Iterate) -> Status:
-    if iterate.stopped:
+    if iterate.stopped or iterate.limited:
         return Status.STOPPED
     return Status.OPTIMAL if certificate.efficiency_bound >= OPTIMAL else Status.TO_TOLERANCE
 

@@ -23,9 +23,10 @@ from optdesign.covariance.nested import information_of
 from optdesign.criteria import BoundCriterion
 from optdesign.designs import Design, Group, Region
 from optdesign.errors import InfeasibleBudgetError
+from optdesign.interrupts import Stoppable
 from optdesign.linalg import whitening
 from optdesign.measures import Measure
-from optdesign.optimize.integers import IntegerProgram, approximate, cheapest, listing, solve
+from optdesign.optimize.integers import IntegerPlan, IntegerProgram, approximate, cheapest, exchange, listing, solve
 from optdesign.optimize.problem import BUDGET, Problem
 
 Array = npt.NDArray[np.float64]
@@ -126,12 +127,15 @@ class Rounding:
         looked at.
     build : callable
         From counts on the pool's schedules to a design.
+    stopped : bool
+        Whether an interrupt from the keyboard ended the search.
     """
 
     pool: Pool
     design: Design
     bound: float
     build: Callable[[Array], Design]
+    stopped: bool
 
 
 def round_design(problem: Problem, z: Array) -> Rounding:
@@ -147,13 +151,17 @@ def round_design(problem: Problem, z: Array) -> Rounding:
     close = make_pool(problem, list(near))
     pool = _around(close) if every is None else make_pool(problem, every, close.basis)
     build = partial(_as_design, problem, pool)
-    counts, bound = solved(pool, np.array([near.get(s, 0.0) for s in pool.schedules]))
-    return Rounding(
-        pool, _preferred(pool, counts, build), bound if every is not None and problem.complete else -np.inf, build
-    )
+    plan = solved(pool, np.array([near.get(s, 0.0) for s in pool.schedules]))
+    designs = [build(plan.counts)]
+    with Stoppable(designs) as search:
+        if plan.stopped:
+            raise KeyboardInterrupt
+        designs.append(_preferred(pool, plan.counts, build))
+    bound = plan.bound if every is not None and problem.complete else -np.inf
+    return Rounding(pool, designs[-1], bound, build, search.stopped)
 
 
-def solved(pool: Pool, near: Array) -> tuple[Array, float]:
+def solved(pool: Pool, near: Array) -> IntegerPlan:
     """The best counts on a pool's schedules, from those near the continuous optimum, and their bound.
 
     Raises
@@ -164,7 +172,7 @@ def solved(pool: Pool, near: Array) -> tuple[Array, float]:
     plan = solve(pool.program, near)
     if plan is None:
         raise _nothing_found(pool)
-    return plan.counts, plan.bound
+    return plan
 
 
 def alternatives(rounding: Rounding) -> list[tuple[str, Design]]:
@@ -454,17 +462,23 @@ def _one_schedule_each(pool: Pool, counts: Array) -> Array | None:
     types = [pool.schedules[i].unit_type for i in used]
     choices = [sorted(used[np.equal(types, t)], key=lambda i: -counts[i]) for t in sorted(set(types))]
     chosen = [choice[0] for choice in choices]
-    best = _with_schedules(pool, chosen)
+    best = _with_schedules(pool, chosen, [])
     for position, choice in enumerate(choices):
         for i in choice[1:]:
-            trial = _with_schedules(pool, [*chosen[:position], i, *chosen[position + 1 :]])
+            changed = [*chosen[:position], i, *chosen[position + 1 :]]
+            # The same numbers on the changed schedules, or one unit fewer on a dearer one, are a good start.
+            starts = [] if best is None else [best[chosen], best[chosen] - np.eye(1, len(chosen), position)[0]]
+            trial = _with_schedules(pool, changed, starts)
             if trial is not None and (best is None or pool.program.loss(trial) < pool.program.loss(best)):
-                best, chosen[position] = trial, i
+                best, chosen = trial, changed
     return best
 
 
-def _with_schedules(pool: Pool, chosen: list[int]) -> Array | None:
-    found = approximate(pool.of(chosen).program)
+def _with_schedules(pool: Pool, chosen: list[int], starts: list[Array]) -> Array | None:
+    """Counts on the chosen schedules alone, by exchange from the first start that will do, if any does."""
+    part = pool.of(chosen).program
+    near = next((m for m in starts if part.keeps(m[None])[0] and np.isfinite(part.loss(m))), None)
+    found = approximate(part) if near is None else exchange(part, near)
     if found is None:
         return None
     plan = np.zeros(len(pool.schedules))

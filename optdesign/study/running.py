@@ -15,7 +15,6 @@ import pandas as pd
 
 from optdesign import formula as formulas
 from optdesign.covariance import AsymptoticCovariance, coefficient_index
-from optdesign.designs import Distinct
 from optdesign.errors import (
     AsymptoticRegimeWarning,
     InfeasibleBudgetError,
@@ -27,7 +26,7 @@ from optdesign.errors import (
 from optdesign.fit import Fit, fit
 from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample_size, smallest_count
 from optdesign.models import NominalValues
-from optdesign.optimize import OptimalDesign, Status, optimize
+from optdesign.optimize import OptimalDesign, optimize
 from optdesign.optimize.crossed import crossed_problem
 from optdesign.optimize.crossed_problem import CrossedProblem
 from optdesign.optimize.problem import Problem, bound_criterion, make_problem
@@ -140,11 +139,7 @@ def planned(question: Question, progress: Callable[[str], None]) -> OptimalDesig
     """The best design of a study, its errors with their place in the file; `KeyboardInterrupt` after Ctrl-C."""
     progress("finding the best design")
     with explained(question):
-        best = optimize(**question.parts)
-    # A study is done as a whole, or not at all; but a search among values also ends early by itself.
-    if best.status is Status.STOPPED and not any(isinstance(each, Distinct) for each in question.space.constraints):
-        raise KeyboardInterrupt
-    return best
+        return optimize(**question.parts).finished()  # a study is done as a whole, or not at all
 
 
 def _unspent(question: Question, best: OptimalDesign) -> Iterator[str]:

@@ -27,7 +27,7 @@ FLOORS = {
         "masses",
         "schedules",
     ),
-    0: ("families", "quadrature", "linalg", "errors"),
+    0: ("families", "quadrature", "linalg", "errors", "interrupts"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 HOMES = {
