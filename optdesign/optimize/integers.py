@@ -606,7 +606,7 @@ class _Promise:
     def at(cls, program: IntegerProgram, plan: Array) -> _Promise:
         """At a plan of finite loss."""
         used = np.union1d([0], np.flatnonzero(plan))  # the first one stands for none, where no unit is given
-        covariances = np.linalg.pinv(program.totals(plan[None])[0], hermitian=True)
+        covariances = np.linalg.pinv(program.totals(plan[None])[0], rcond=BLIND, hermitian=True)
         point = program.criterion.at(list(covariances), SMOOTHING)
         own, others = np.zeros((2, program.size)), np.zeros((2, len(used), program.size))
         for k, (C, U) in enumerate(zip(covariances, point.directions(point.own), strict=True)):
