@@ -348,8 +348,18 @@ def log_likelihood(family: Family, link: Link, eta: Array, total: Array, number:
         return np.asarray(number / mean - 0.5 * total / mean**2)
     if family.name == "gaussian":
         return np.asarray(total * mean - 0.5 * number * mean**2)
-    size = family.size
+    size = _finite_size(family)
     return np.asarray(total * np.log(mean / (mean + size)) - number * size * np.log1p(mean / size))
+
+
+def _finite_size(family: Family) -> float:
+    """The size of a negative binomial, the last of the families whose law is known here."""
+    if not np.isfinite(family.size):
+        raise SpecificationError(
+            f"the {family.name} family has moments here, but no law to draw from or to sum over: use "
+            "order='two-term' or order='averaged', and draw its data with software of your own."
+        )
+    return family.size
 
 
 def log_base(family: Family, total: Array, number: Array) -> Array:
@@ -374,5 +384,5 @@ def draw_totals(family: Family, mean: Array, number: Array, dispersion: float, r
         return rng.wald(number * mean, number**2 / dispersion)
     if family.name == "gaussian":
         return rng.normal(number * mean, np.sqrt(number * dispersion))
-    size = family.size
+    size = _finite_size(family)
     return np.asarray(rng.negative_binomial(number * size, size / (size + mean)), dtype=float)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
+import optdesign as od
 from optdesign.errors import SpecificationError
-from optdesign.families import FAMILIES, LINKS, family_named, fisher_weight, link_named
+from optdesign.families import FAMILIES, LINKS, Family, Link, family_named, fisher_weight, link_named
 
 CANONICAL = sorted(FAMILIES)
 
@@ -130,3 +132,54 @@ def test_link_without_a_theory_names_the_one_to_use():
 def test_families_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         FAMILIES["poisson"].name = "other"
+
+
+@pytest.fixture
+def two_choice(monkeypatch):
+    """A forced choice between two, half of the guesses right: a family that is not among those known."""
+
+    def mean(eta):
+        return 0.5 + 0.5 * LINKS["logit"].mean(eta)
+
+    def slope(eta):
+        return 0.5 * LINKS["logit"].slope(eta)
+
+    def variance(mu):
+        return mu * (1 - mu)
+
+    def weight(eta):
+        return slope(eta) ** 2 / variance(mean(eta))
+
+    family = Family("two-choice", "guessing", variance, {"guessing": weight}, {"guessing": Link("guessing", mean, slope)})
+    monkeypatch.setitem(FAMILIES, "two-choice", family)
+    return od.MixedModel("correct ~ x", family="two-choice")
+
+
+def test_a_family_of_ones_own_is_planned_for(two_choice):
+    """The D-optimal design of two parameters has two points of equal weight, at the maximum of w(a)w(b)(a − b)²."""
+
+    def weight(eta):
+        hit = 0.5 + 0.5 / (1 + np.exp(-eta))
+        return 0.25 * (np.exp(-eta) / (1 + np.exp(-eta)) ** 2) ** 2 / (hit * (1 - hit))
+
+    def loss(points):
+        a, b = points
+        return -np.log(weight(a) * weight(b) * (a - b) ** 2)
+
+    expected = np.sort(minimize(loss, [-1.0, 2.0], tol=1e-10).x)
+    space = od.DesignSpace(None, od.Candidates.region(x=(-4, 6)))
+    best = od.optimize(two_choice, od.NominalValues([0, 1]), space, od.DOptimality(), od.Cost(observation=1), 100)
+    np.testing.assert_allclose(best.design.groups[0].measure.points["x"], expected, atol=1e-3)
+
+
+def test_a_family_without_a_law_is_not_taken_for_a_negative_binomial(two_choice):
+    random = od.MixedModel("correct ~ x + (1 | observer)", family="two-choice")
+    guess = od.NominalValues([0, 1], {"observer": 0.3})
+    design = od.Design(
+        od.Nested("observer"), counts={"observer": 40}, replicates=4, measure=od.Measure.grid(x=[0.0, 2.0])
+    )
+    with pytest.raises(SpecificationError, match="no law to draw from"):
+        od.covariance(random, guess, design, order="exact")
+    with pytest.raises(SpecificationError, match="no law to draw from"):
+        od.draw_data(random, guess, design, seed=1)
+    assert "exact" not in od.accuracy(random, guess, design).to_frame()
