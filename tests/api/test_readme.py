@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 README = PAGES[0].read_text(encoding="utf-8")
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 LARGEST_IMAGE = 150_000
@@ -38,15 +38,28 @@ def test_commands_of_the_readme_stand_verbatim_in_the_integration_script(command
     assert f"( {command} )\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     assert [str(target) for target in targets(page) if not target.exists()] == []
 
 
+def anchor(heading):
+    """The anchor that a heading has on the usual hosts."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_sections_lead_to_a_heading(page):
+    for target, section in re.findall(r"\]\(([^)#]*)#([^)]*)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            there = (page.parent / target if target else page).read_text(encoding="utf-8")
+            assert section in {anchor(heading) for heading in re.findall("^#+ (.*)$", there, flags=re.MULTILINE)}
+
+
 def test_index_links_every_page():
     index = ROOT / "docs" / "index.md"
-    linked = {target.name for target in targets(index)}
-    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= linked
+    linked = {target.resolve() for target in targets(index)}
+    assert set((ROOT / "docs").rglob("*.md")) - {index} <= linked
 
 
 def test_images_are_small_and_used():

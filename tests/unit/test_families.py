@@ -150,7 +150,9 @@ def two_choice(monkeypatch):
     def weight(eta):
         return slope(eta) ** 2 / variance(mean(eta))
 
-    family = Family("two-choice", "guessing", variance, {"guessing": weight}, {"guessing": Link("guessing", mean, slope)})
+    family = Family(
+        "two-choice", "guessing", variance, {"guessing": weight}, {"guessing": Link("guessing", mean, slope)}
+    )
     monkeypatch.setitem(FAMILIES, "two-choice", family)
     return od.MixedModel("correct ~ x", family="two-choice")
 

@@ -1,4 +1,4 @@
-"""Tutorials: their commands print what the pages say, their study file is the one shown, their notebooks are up to date."""
+"""Pages that are made from others are up to date; commands of the tutorials print what the pages say."""
 
 import doctest
 import importlib.util
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import optdesign as od
 from optdesign.cli.commands import app
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +20,6 @@ LOOSE = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 def blocks(page, language):
     """Code blocks of a page in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-
 
 
 def script(name):
@@ -46,8 +46,6 @@ def test_commands_print_what_the_page_says(block, tmp_path, monkeypatch):
 
 
 def test_the_report_has_the_headings_that_are_explained(tmp_path):
-    import optdesign as od
-
     report = od.write_report(od.run_study(od.load_study(FIRST.with_suffix(".toml"))), tmp_path / "report")
     headings = re.findall("^## (.*)$", (report / "report.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     table = FIRST.read_text(encoding="utf-8").split("| heading |")[1].split("\n\n")[0]
@@ -74,3 +72,14 @@ def test_notebooks_run(page):
     pytest.importorskip("ipykernel")
     path = script("make_notebooks").notebook_path(page)
     nbclient.execute(nbformat.read(path, as_version=4), cwd=path.parent, kernel_name="python3", timeout=300)
+
+
+def test_the_reference_is_up_to_date():
+    reference = script("make_reference")
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.reference()
+
+
+@pytest.mark.parametrize("name", od.__all__)
+def test_the_reference_has_every_public_name_and_what_it_is(name):
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert re.search(rf"^### `{name}`\n\n```text\n{name}\b.*\n```\n\n[^#*\n].*[.:]$", text, flags=re.MULTILINE)
