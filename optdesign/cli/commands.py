@@ -15,6 +15,7 @@ from rich.text import Text
 
 from optdesign.cli import INTERRUPTED, MESSAGE
 from optdesign.cli.compare import compare
+from optdesign.cli.new import new
 from optdesign.cli.power import power
 from optdesign.cli.sample_size import sample_size
 from optdesign.cli.show import show
@@ -31,7 +32,6 @@ NO_PLAN = (InfeasibleBudgetError, NotEstimableError, ConvergenceError)
 
 app = typer.Typer(
     help="Optimal, certified designs of studies with random effects, from a study file.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -83,6 +83,7 @@ def check(
 
 
 app.command()(power)
+app.command()(new)
 app.command("sample-size")(sample_size)
 app.command()(compare)
 app.command()(simulate)

@@ -126,6 +126,29 @@ def test_schema_is_json():
     assert json.loads(invoke("check", "--schema").stdout)["title"] == "optdesign study file"
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("optdesign sam", ["sample-size"]), ("optdesign new r", ["readers-cases"]), ("optdesign check --js", ["--json"])],
+)
+def test_the_shell_completes_commands_templates_and_options(line, offered):
+    program = "import sys; sys.argv = ['optdesign']; from optdesign.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "_OPTDESIGN_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split()) - 1),
+        },
+    )
+    assert done.stdout.split() == offered, done.stderr
+
+
 @pytest.mark.parametrize("arguments", [("rum", STUDY), ("run",), ("run", STUDY, "--outt", "x")])
 def test_wrong_usage_is_exit_code_2(arguments):
     assert invoke(*arguments).exit_code == 2
