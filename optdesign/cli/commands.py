@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from optdesign.cli import INTERRUPTED, MESSAGE
+from optdesign.cli.check import check
 from optdesign.cli.compare import compare
 from optdesign.cli.new import new
 from optdesign.cli.power import power
@@ -22,10 +23,7 @@ from optdesign.cli.show import show
 from optdesign.cli.simulate import simulate
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
 from optdesign.report import check_folder, write_report
-from optdesign.study import Study, load_study, run_study
-from optdesign.study.tables import json_schema
-from optdesign.study.telling import describe
-from optdesign.study.words import money
+from optdesign.study import load_study, run_study
 
 #: The plan cannot be made, however well the input is written.
 NO_PLAN = (InfeasibleBudgetError, NotEstimableError, ConvergenceError)
@@ -63,25 +61,7 @@ def run(
             show(result, out)
 
 
-@app.command()
-def check(
-    study: Annotated[
-        Path | None, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)
-    ] = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of study files, for editors.")
-    ] = False,
-) -> None:
-    """Check a study file, and say in words what it asks for."""
-    if schema:
-        sys.stdout.write(f"{json.dumps(json_schema(), indent=2, ensure_ascii=False)}\n")
-        return
-    if study is None:
-        raise typer.BadParameter("name a study file, or ask for the schema with --schema.", param_hint="STUDY.toml")
-    with reported():
-        _explain(load_study(study))
-
-
+app.command()(check)
 app.command()(power)
 app.command()(new)
 app.command("sample-size")(sample_size)
@@ -117,17 +97,3 @@ def progress() -> Iterator[Callable[[str], None]]:
         return
     with console.status("starting …") as status:
         yield lambda text: status.update(Text(f"{text} …"))
-
-
-def _explain(study: Study) -> None:
-    from optdesign.study.running import ask, cheapest_price
-
-    with progress() as stage:
-        question = ask(study, stage)
-        price = cheapest_price(question)
-    console = Console(highlight=False)
-    console.print(Text(study.title, style="bold"))
-    for sentence in describe(study, question.space):
-        console.print(Text(sentence))
-    console.print(Text(f"The cheapest design within the bounds costs {money(price, study.currency)}."))
-    console.print(Text(f"The study file is in order: 'optdesign run {study.path}' finds the plan.", style="green"))

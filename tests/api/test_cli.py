@@ -101,10 +101,30 @@ def test_check_explains_the_study_without_looking_for_a_design(monkeypatch):
         "Chosen per patient is trt: placebo, progabide.",
         "Chosen is the number of visits per patient, 2 to 8.",
         "Observed, not chosen, is base",
-        "The cheapest design within the bounds costs 20,400 EUR.",
-        "It will test trt (two-sided, level 0.05) with power 0.8.",
+        "One patient costs 900 + 400*(trt == 'progabide') EUR.",
+        "Wanted is the c-optimal design, of the smallest variance of a combination of coefficients: trt.",
+        "It is planned for the two-sided test of trt = 0 at level 5 %, with a power of 80 %.",
+        "No design within the bounds costs less than 20,400 EUR.",
     ):
         assert words in said
+
+
+def test_check_names_the_line_of_each_thing_it_says():
+    answer = json.loads(invoke("check", STUDY, "--json").stdout)
+    assert answer["title"] == "Progabide for epilepsy: patients and visits"
+    assert answer["cheapest"] == pytest.approx(20_400)
+    lines = STUDY.read_text(encoding="utf-8").splitlines()
+    line_of = {".".join(map(str, each["key"])): each["line"] for each in answer["asks"]}
+    for key, starts in {
+        "model.formula": "formula =",
+        "space.counts.subject": "counts =",
+        "space.candidates.grid.trt": "grid =",
+        "space.observed": "[space.observed]",
+        "cost.units.subject": "units =",
+        "goal.budget": "budget =",
+    }.items():
+        assert lines[line_of[key] - 1].startswith(starts)
+    assert line_of["goal.order"] is None
 
 
 def test_check_of_an_unaffordable_study_is_exit_code_1(tmp_path):
