@@ -1,5 +1,6 @@
 """The commands as a user meets them: output, exit codes, what is written, how long it takes to say no."""
 
+import contextlib
 import json
 import os
 import re
@@ -296,6 +297,44 @@ def test_colour_only_where_it_is_wanted(monkeypatch):
     assert "\x1b[" in coloured.stderr
     plain = command("check", STUDY.with_name("none.toml"), FORCE_COLOR="1", NO_COLOR="1")
     assert not re.search("\x1b\\[[0-9;]*3[0-9]", plain.stderr)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("check", STUDY), ("run", STUDY)])
+def test_no_color_is_respected_by_every_output(arguments):
+    """Codes of colours are 30 to 38 and 90 to 97; bold and dim are no colours."""
+    done = command(*arguments, FORCE_COLOR="1", NO_COLOR="1")
+    assert done.returncode == 0, done.stderr
+    assert not re.search("\x1b\\[(?:[0-9]+;)*(?:3[0-8]|9[0-7])[;m]", done.stdout + done.stderr)
+
+
+COMMANDS = ("check", "run", "power", "sample-size", "compare", "simulate", "new")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_json(name):
+    assert "--json" in invoke(name, "--help").stdout
+
+
+def test_there_are_no_other_commands():
+    assert {each.name or each.callback.__name__ for each in app.registered_commands} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["check", "run", "power", "sample-size", "simulate"])
+def test_every_long_command_says_what_it_does(name, monkeypatch):
+    stages = []
+    monkeypatch.setattr(optdesign.cli.commands, "progress", lambda: contextlib.nullcontext(stages.append))
+    few = ("--replications", "2", "--workers", "1") if name == "simulate" else ()
+    outcome = invoke(name, STUDY, "--json", *few)
+    assert outcome.exit_code == 0, outcome.stderr
+    json.loads(outcome.stdout)
+    assert "fitting epil.csv" in stages
+    assert name == "check" or "finding the best design" in stages
+
+
+def test_progress_is_seen_where_someone_is_watching_and_stays_off_the_output():
+    done = command("check", STUDY, "--json", FORCE_COLOR="1")
+    assert "starting" in done.stderr
+    assert json.loads(done.stdout)["cheapest"] > 0
 
 
 def test_a_process_exits_as_the_commands_do(tmp_path):
