@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from optdesign.covariance import covariance as covariance
     from optdesign.covariance import covariance_of_frame as covariance_of_frame
     from optdesign.covariance.accuracy import Accuracy as Accuracy
+    from optdesign.covariance.accuracy import AccuracyMap as AccuracyMap
     from optdesign.covariance.accuracy import accuracy as accuracy
+    from optdesign.covariance.accuracy import accuracy_map as accuracy_map
+    from optdesign.covariance.observations import ObservationCovariance as ObservationCovariance
+    from optdesign.covariance.observations import observation_covariance as observation_covariance
     from optdesign.criteria import AOptimality as AOptimality
     from optdesign.criteria import Bayesian as Bayesian
     from optdesign.criteria import Compound as Compound
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from optdesign.errors import OptDesignError as OptDesignError
     from optdesign.errors import SpecificationError as SpecificationError
     from optdesign.fit import Fit as Fit
+    from optdesign.fit import Intervals as Intervals
     from optdesign.fit import fit as fit
     from optdesign.inference import AttainablePower as AttainablePower
     from optdesign.inference import JointTest as JointTest
@@ -78,6 +83,9 @@ if TYPE_CHECKING:
     from optdesign.optimize import optimize as optimize
     from optdesign.optimize.laws import OptimalLaw as OptimalLaw
     from optdesign.optimize.laws import optimize_law as optimize_law
+    from optdesign.optimize.profile import Surface as Surface
+    from optdesign.optimize.profile import budget_line as budget_line
+    from optdesign.optimize.profile import criterion_surface as criterion_surface
     from optdesign.report import write_report as write_report
     from optdesign.schedules import enumerated_profiles as enumerated_profiles
     from optdesign.simulate import Simulation as Simulation
@@ -101,7 +109,8 @@ _HOMES = {
     "cheapest": ("cheapest",),
     "compare": ("Comparison", "LayoutMap", "alternatives", "break_even", "compare", "layout_map", "layout_spaces"),
     "covariance": ("AsymptoticCovariance", "covariance", "covariance_of_frame"),
-    "covariance.accuracy": ("Accuracy", "accuracy"),
+    "covariance.accuracy": ("Accuracy", "AccuracyMap", "accuracy", "accuracy_map"),
+    "covariance.observations": ("ObservationCovariance", "observation_covariance"),
     "costs": ("Cost",),
     "criteria": (
         "AOptimality",
@@ -123,7 +132,7 @@ _HOMES = {
         "OptDesignError",
         "SpecificationError",
     ),
-    "fit": ("Fit", "fit"),
+    "fit": ("Fit", "Intervals", "fit"),
     "inference": (
         "AttainablePower",
         "JointTest",
@@ -147,6 +156,7 @@ _HOMES = {
     "measures": ("Candidates", "Measure"),
     "models": ("MixedModel", "NominalValues"),
     "optimize": ("Certificate", "ExactDesign", "OptimalDesign", "efficiency", "optimize"),
+    "optimize.profile": ("Surface", "budget_line", "criterion_surface"),
     "optimize.laws": ("OptimalLaw", "optimize_law"),
     "report": ("write_report",),
     "schedules": ("enumerated_profiles",),

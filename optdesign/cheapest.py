@@ -23,11 +23,13 @@ from optdesign.errors import (
 )
 from optdesign.inference import WaldTest, variance_needed
 from optdesign.inference import power as power_of
+from optdesign.interrupts import Stoppable
 from optdesign.layouts import Crossed
 from optdesign.models import MixedModel, NominalValues
-from optdesign.optimize import OptimalDesign, optimize
+from optdesign.optimize import ExactDesign, OptimalDesign, Status, optimize
 from optdesign.optimize.choices import choice_of
 from optdesign.optimize.crossed_problem import price_tables
+from optdesign.optimize.problem import check_question
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +40,8 @@ ABOVE = 1e-7
 SHORT = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 #: Largest step in log money, and the largest multiple of the first money that is tried.
 STEP, FARTHEST = 3.0, 1e4
+#: Budgets tried for a plan in whole numbers that reaches the goal, each more than the last by this share at least.
+PLANS, MORE = 20, 1e-3
 #: Excess that stands for a design that does not estimate what the criterion needs.
 HOPELESS = 20.0
 
@@ -78,7 +82,9 @@ def cheapest(
     -------
     OptimalDesign
         With the least budget as `budget`, and a note that says below which price no admissible design gets there. With
-        ``common_replicates`` both hold among designs with the number of replicates found.
+        ``common_replicates`` both hold among designs with the number of replicates found. Its ``rounded`` is the plan
+        in whole numbers of a budget somewhat larger, as far as needed to reach the goal and possible. An interrupt
+        from the keyboard gives the cheapest design found by then that reaches the goal, with ``status`` stopped.
 
     Raises
     ------
@@ -98,17 +104,30 @@ def cheapest(
     >>> round(best.budget, 2), round(best.value, 6)
     (1645.69, 0.01)
     """
+    check_question(model, nominal, space, criterion, cost, limits)
     goal = _goal(model, criterion, value, test, power, already)
-    ask = cache(partial(optimize, model, nominal, space, criterion, cost, order=order, limits=limits, already=already))
+    asked: list[OptimalDesign] = []
+
+    @cache
+    def ask(budget: float) -> OptimalDesign:
+        best = optimize(
+            model, nominal, space, criterion, cost, budget, order=order, limits=limits, already=already
+        ).finished()
+        asked.append(best)
+        return best
+
     search = _Search(ask, goal, cost.fixed, _first_money(space, cost))
-    with warnings.catch_warnings():  # designs on the way to the answer need no warnings of their own
+    with warnings.catch_warnings(), Stoppable(asked) as run:
+        # Designs on the way to the answer need no warnings of their own.
         warnings.simplefilter("ignore", AsymptoticRegimeWarning)
         budget = search.least()
         proved = search.proved(budget)
+    if run.stopped:
+        return search.stopped(asked)
     best = ask(budget)
     # Rounded down: what is proved, not more.
     note = f"No admissible design that costs less than {np.floor(100.0 * proved) / 100.0:,.2f} reaches {goal.words}."
-    return replace(best, warnings=(*best.warnings, note))
+    return replace(best, warnings=(*best.warnings, note), rounding=partial(search.whole, best))
 
 
 def _first_money(space: DesignSpace, cost: Cost) -> float:
@@ -235,6 +254,39 @@ class _Search:
             return self.fixed + high
         root = brentq(self.excess, low, high, xtol=1e-9 * low)
         return self.fixed + float(root) * (1.0 + ABOVE)
+
+    def stopped(self, asked: list[OptimalDesign]) -> OptimalDesign:
+        """The cheapest of some designs that reaches the goal; where none does, the interrupt goes on."""
+        reaching = [best for best in asked if self.at(best.budget - self.fixed)[1] <= 0]
+        if not reaching:
+            raise KeyboardInterrupt
+        best = min(reaching, key=lambda best: best.budget)
+        note = f"The search was stopped: this design reaches {self.goal.words}, but a cheaper one may, too."
+        kept = replace(best, status=Status.STOPPED, warnings=(*best.warnings, note), interrupted=True)
+        return replace(kept, rounding=partial(self.whole, kept))
+
+    def whole(self, best: OptimalDesign) -> ExactDesign:
+        """The plan in whole numbers for the least money tried, from the least budget on, that reaches the goal.
+
+        That for the least budget, where none does: the bounds may leave no such plan.
+        """
+        bound, money = best.problem.criterion, best.budget - self.fixed
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AsymptoticRegimeWarning)
+            for _ in range(PLANS):
+                try:
+                    plan = self.ask(self.fixed + money).rounded
+                except InfeasibleBudgetError as error:
+                    if not np.isfinite(error.price):
+                        raise
+                    money = max(error.price, money * (1.0 + MORE))
+                    continue
+                needed = self.goal.needed(replace(best, design=plan.design))
+                excess = bound.loss_of(plan.value) - bound.loss_of(needed)
+                if excess <= 0:
+                    return plan
+                money *= float(np.exp(np.clip(excess, MORE, STEP)))
+        return self.ask(best.budget).rounded
 
     def _bracket(self) -> tuple[float, float]:
         """Money that is too little and money that is enough; equal where the cheapest admissible design is enough."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.errors import SpecificationError, is_number, listed
+from optdesign.errors import SpecificationError, is_number, listed, values_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +51,9 @@ class Cost:
         if not isinstance(self.units, Mapping):
             raise SpecificationError(f"cost: units must be a table of factor to price; got {self.units!r}.")
         prices = {**{f"units['{k}']": v for k, v in self.units.items()}, "observation": self.observation}
-        for name, price in {**prices, "cell": self.cell, "fixed": self.fixed}.items():
-            if not isinstance(price, str) and not (is_number(price) and price >= 0):
+        numbers = {name: price for name, price in prices.items() if not isinstance(price, str)}
+        for name, price in {**numbers, "cell": self.cell, "fixed": self.fixed}.items():
+            if not (is_number(price) and price >= 0):
                 raise SpecificationError(f"cost: {name} must be a finite number, not negative; got {price!r}.")
         object.__setattr__(self, "units", MappingProxyType(dict(self.units)))
 
@@ -81,15 +82,16 @@ def evaluate(expression: str, frame: pd.DataFrame, what: str) -> Array:
     """
     try:
         with np.errstate(all="ignore"):  # a value that is not finite is reported with its place by whoever asked
-            value = frame.astype(dict.fromkeys(frame.select_dtypes("category"), object)).eval(
-                expression, engine="python"
-            )
+            plain = frame.astype(dict.fromkeys(frame.select_dtypes("category"), object))
+            value: Any = plain.eval(expression, engine="python")
+        if np.ndim(value) > 1:  # pandas reads an assignment, and gives back the whole table
+            raise SpecificationError("'=' gives a column a value; '==' asks whether two are equal")
+        return np.broadcast_to(np.asarray(value, dtype=float), (len(frame),))
     except Exception as error:  # pandas raises many kinds here, none of them ours
         raise SpecificationError(
             f"{what}: the expression '{expression}' cannot be evaluated ({error}). It may use the columns "
             f"{listed(frame.columns)}, as in '900 + 400*treat'."
         ) from None
-    return np.broadcast_to(np.asarray(value, dtype=float), (len(frame),))
 
 
 def holds(condition: str, frame: pd.DataFrame, what: str) -> Array:
@@ -114,6 +116,6 @@ def _prices(price: Price, frame: pd.DataFrame, what: str) -> Array:
     if not (np.isfinite(values).all() and (values >= 0).all()):
         row = int(np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0])
         raise SpecificationError(
-            f"cost: {what} = '{price}' is {values[row]} at {dict(frame.iloc[row])}; a price is finite and not negative."
+            f"cost: {what} = '{price}' is {values[row]} at {values_at(frame, row)}; a price is finite and not negative."
         )
     return values

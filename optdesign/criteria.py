@@ -9,7 +9,7 @@ are concave and homogeneous too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from optdesign.covariance import coefficient_index
 from optdesign.covariance.transform import Function, gradient_of
-from optdesign.errors import NotEstimableError, SpecificationError, is_number, listed
+from optdesign.errors import NotEstimableError, SpecificationError, check_kind, is_number, listed
 from optdesign.goals import Arithmetic, Determinant, Geometric, Goal, Largest, Mean, Trace, Worst
 from optdesign.linalg import combined, psd_root
 from optdesign.measures import Measure
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 Names = tuple[str, ...]
 T = TypeVar("T")
+
+#: The usual reason why a coefficient cannot be estimated, and its remedy.
+NO_VARIATION = (
+    "the candidate points do not vary in the direction it needs. Add candidates at which its column differs from the "
+    "other columns, or leave the term out of the model."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +154,12 @@ class BoundCriterion:
         """Φ ratio of two criterion values: the share of the sample that the better design needs."""
         return float(np.exp(self.loss_of(best) - self.loss_of(value)))
 
+    @property
+    def used(self) -> Names:
+        """The parameters whose estimates matter."""
+        size = np.max([np.abs(part.combinations).max(axis=1) for part in self.parts], axis=0)
+        return tuple(self.names[i] for i in np.flatnonzero(size))
+
     def in_basis(self, basis: Array) -> BoundCriterion:
         """The criterion for information matrices given as BᵀMB; B, of shape (p, r), spans what they identify."""
         parts = tuple(replace(part, combinations=basis.T @ part.combinations) for part in self.parts)
@@ -171,8 +183,10 @@ class BoundCriterion:
         losses = np.array([p.goal.smooth(C, W, smoothing) for p, C, W in zip(self.parts, blocks, weights, strict=True)])
         return CriterionPoint(self, smoothing, pulled, tuple(blocks), weights, losses)
 
-    def require_estimable(self, informations: Array, where: str) -> None:
-        """`NotEstimableError` that names the coefficients which no design in reach can estimate."""
+    def require_estimable(
+        self, informations: Array, where: str, why: Callable[[Names], str] = lambda _: NO_VARIATION
+    ) -> None:
+        """`NotEstimableError` that names the coefficients which no design in reach can estimate, and says why."""
         if np.isfinite(self.loss(informations)):
             return
         used = np.flatnonzero(np.max([np.abs(part.combinations).max(axis=1) for part in self.parts], axis=0) > 0)
@@ -180,12 +194,8 @@ class BoundCriterion:
         missing = tuple(
             self.names[i] for i, part in zip(used, single, strict=True) if not part.blocks(informations, False)[1].all()
         )
-        raise NotEstimableError(
-            f"{listed(missing or [self.names[i] for i in used])} cannot be estimated from any {where}: the candidate "
-            "points do not vary in the direction it needs. Add candidates at which its column differs from the "
-            "other columns, or leave the term out of the model.",
-            missing,
-        )
+        named = missing or tuple(self.names[i] for i in used)
+        raise NotEstimableError(f"{listed(named)} cannot be estimated from any {where}: {why(named)}", missing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,10 +303,6 @@ class Criterion(Protocol):
     def scenarios(self) -> tuple[NominalValues, ...]:
         """Nominal values at which it is evaluated; none where it takes those at hand."""
 
-    @property
-    def coefficients(self) -> tuple[str, ...]:
-        """Parameters that it names."""
-
     def bind(self, parameters: Sequence[Parameters]) -> BoundCriterion:
         """The criterion for a model with these parameters, an entry for each scenario."""
 
@@ -311,11 +317,6 @@ class Elementary:
     @property
     def scenarios(self) -> tuple[NominalValues, ...]:
         """None: the nominal values at hand."""
-        return ()
-
-    @property
-    def coefficients(self) -> tuple[str, ...]:
-        """Parameters that it names."""
         return ()
 
     def part(self, parameters: Parameters, scenario: int) -> Part:
@@ -356,10 +357,8 @@ class DOptimality(Elementary):
 
     of: Sequence[str] | None = None
 
-    @property
-    def coefficients(self) -> tuple[str, ...]:
-        """Parameters that it names."""
-        return tuple(self.of or ())
+    def __post_init__(self) -> None:
+        _check_names(type(self).__name__, self.of)
 
     def part(self, parameters: Parameters, scenario: int) -> Part:
         """The criterion in one scenario."""
@@ -388,10 +387,8 @@ class EOptimality(Elementary):
 
     of: Sequence[str] | None = None
 
-    @property
-    def coefficients(self) -> tuple[str, ...]:
-        """Parameters that it names."""
-        return tuple(self.of or ())
+    def __post_init__(self) -> None:
+        _check_names(type(self).__name__, self.of)
 
     def part(self, parameters: Parameters, scenario: int) -> Part:
         """The criterion in one scenario."""
@@ -401,6 +398,12 @@ class EOptimality(Elementary):
     def label(self) -> str:
         """The criterion in words."""
         return "largest eigenvalue of the covariance of " + _named(self.of)
+
+
+def _check_names(what: str, of: object) -> None:
+    named = isinstance(of, Iterable) and not isinstance(of, str) and all(isinstance(name, str) for name in of)
+    if of is not None and not named:
+        raise SpecificationError(f"{what}: of= needs a list of coefficients, such as ['treat']; got {of!r}.")
 
 
 def _chosen(what: str, of: Sequence[str] | None, parameters: Parameters) -> Array:
@@ -436,11 +439,8 @@ class AOptimality(Elementary):
         if isinstance(self.weights, Mapping):
             _check_numbers("AOptimality: weights", self.weights, lowest=0.0)
             object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
-
-    @property
-    def coefficients(self) -> tuple[str, ...]:
-        """Parameters that it names."""
-        return tuple(self.weights) if isinstance(self.weights, Mapping) else ()
+        elif self.weights is not None:
+            _weight_matrix(self.weights)
 
     def part(self, parameters: Parameters, scenario: int) -> Part:
         """The criterion in one scenario."""
@@ -448,7 +448,7 @@ class AOptimality(Elementary):
         if self.weights is None:
             return Part(Trace(), identity, scenario)
         if not isinstance(self.weights, Mapping):
-            return Part(Trace(), _root_of_weights(self.weights, parameters.names), scenario)
+            return Part(Trace(), _root_of_weights(_weight_matrix(self.weights), parameters.names), scenario)
         used = {name: weight for name, weight in self.weights.items() if weight > 0}
         at = [parameters.at(name) for name in used]
         return Part(Trace(), identity[:, at] * np.sqrt(list(used.values())), scenario)
@@ -463,8 +463,16 @@ class AOptimality(Elementary):
         return "sum of the variances of " + ", ".join(f"{w:g} × {n}" for n, w in self.weights.items())
 
 
-def _root_of_weights(given: npt.ArrayLike, names: Names) -> Array:
-    weights = np.asarray(given, dtype=float)
+def _weight_matrix(given: npt.ArrayLike) -> Array:
+    try:
+        return np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        raise SpecificationError(
+            f"AOptimality: weights are a table such as {{'treat': 1.0}}, or a matrix of numbers; got {given!r:.80}."
+        ) from None
+
+
+def _root_of_weights(weights: Array, names: Names) -> Array:
     size = len(names)
     symmetric = weights.shape == (size, size) and np.allclose(weights, weights.T)
     if not symmetric or not np.isfinite(weights).all() or np.linalg.eigvalsh(weights).min() < -1e-10:
@@ -506,13 +514,6 @@ class COptimality(Elementary):
                 f"COptimality: the combination is a table such as {{'treat': 1}}, an expression or a function of the "
                 f"parameters; got {self.combination!r}."
             )
-
-    @property
-    def coefficients(self) -> tuple[str, ...]:
-        """Parameters that it names; an expression's names in backticks."""
-        if isinstance(self.combination, Mapping):
-            return tuple(self.combination)
-        return tuple(self.combination.split("`")[1::2]) if isinstance(self.combination, str) else ()
 
     def part(self, parameters: Parameters, scenario: int) -> Part:
         """The criterion in one scenario."""
@@ -599,11 +600,6 @@ class Compound:
         """None: the nominal values at hand."""
         return ()
 
-    @property
-    def coefficients(self) -> tuple[str, ...]:
-        """Parameters that it names."""
-        return tuple(name for _, criterion in self.criteria for name in criterion.coefficients)
-
     def bind(self, parameters: Sequence[Parameters]) -> BoundCriterion:
         """The criterion for a model with these parameters."""
         parts = tuple(criterion.part(parameters[0], 0) for _, criterion in self.criteria)
@@ -645,11 +641,6 @@ class Bayesian:
         """Nominal values of the scenarios."""
         return tuple(nominal for _, nominal in self.weighted)
 
-    @property
-    def coefficients(self) -> tuple[str, ...]:
-        """Parameters that it names."""
-        return self.criterion.coefficients
-
     def bind(self, parameters: Sequence[Parameters]) -> BoundCriterion:
         """The criterion for a model with these parameters, an entry for each scenario."""
         parts = tuple(self.criterion.part(each, number) for number, each in enumerate(parameters))
@@ -679,7 +670,7 @@ class Maximin:
     Examples
     --------
     >>> Maximin(DOptimality(), [NominalValues([0.0]), NominalValues([2.0])]).label
-    'smallest efficiency of 2 scenarios, by the log determinant of the covariance of all coefficients'
+    'inverse of the smallest efficiency of 2 scenarios, by the log determinant of the covariance of all coefficients'
     """
 
     criterion: Elementary
@@ -690,11 +681,6 @@ class Maximin:
         object.__setattr__(self, "criterion", _elementary("Maximin", criterion))
         object.__setattr__(self, "scenarios", tuple(nominal for _, nominal in weighted))
 
-    @property
-    def coefficients(self) -> tuple[str, ...]:
-        """Parameters that it names."""
-        return self.criterion.coefficients
-
     def bind(self, parameters: Sequence[Parameters]) -> BoundCriterion:
         """The criterion for a model with these parameters, before the scenarios' own optima are known."""
         parts = tuple(self.criterion.part(each, number) for number, each in enumerate(parameters))
@@ -703,7 +689,20 @@ class Maximin:
     @property
     def label(self) -> str:
         """The criterion in words."""
-        return f"smallest efficiency of {len(self.scenarios)} scenarios, by the {self.criterion.label}"
+        return f"inverse of the smallest efficiency of {len(self.scenarios)} scenarios, by the {self.criterion.label}"
+
+
+def check_criterion(criterion: object) -> None:
+    """A criterion is one of this module's, and not the class of one."""
+    check_kind(
+        "criterion",
+        criterion,
+        Elementary,
+        Compound,
+        Bayesian,
+        Maximin,
+        instead="an optimality criterion, such as DOptimality() or COptimality({'treat': 1})",
+    )
 
 
 def _evenly(scenarios: Sequence[NominalValues | tuple[float, NominalValues]]) -> list[tuple[float, NominalValues]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.costs import Cost, evaluate, holds
-from optdesign.errors import SpecificationError, check_kind, is_number, listed, nearest
+from optdesign.errors import SpecificationError, check_kind, is_number, listed, nearest, values_at
 from optdesign.layouts import Crossed, Layout, Nested
 from optdesign.linalg import summed
 from optdesign.measures import CandidateRegion, Candidates, Measure, beside, grid_frame, names_of
@@ -275,7 +276,8 @@ class Design:
         crossing: str | Mapping[str, npt.ArrayLike] | pd.DataFrame = "complete",
         cells: float | None = None,
     ) -> None:
-        _check_kinds(layout, groups, counts, measure, levels, observed)
+        _check_tables(layout, counts, levels, {"measure": measure, "observed": observed}, none=(type(None),))
+        _check_groups(groups, counts)
         levels = dict(levels or {})
         if groups is None:
             groups = _shorthand_groups(layout, counts or {}, replicates, measure or Measure.grid(), levels, observed)
@@ -521,23 +523,22 @@ def _region_of(
     return region_of(points, group, types, observed, dict(levels))
 
 
-def _check_kinds(
-    layout: Layout | None,
-    groups: Sequence[Group] | None,
-    counts: Mapping[str, float] | None,
-    measure: Measure | None,
-    levels: Mapping[str, str] | None,
-    observed: Measure | None,
+def _check_tables(
+    layout: object, counts: object, levels: object, laws: Mapping[str, object], none: tuple[type, ...] = ()
 ) -> None:
-    nothing = type(None)
-    check_kind("layout", layout, Nested, Crossed, nothing, instead="Nested('factor'), Crossed('row', 'column') or None")
-    check_kind("groups", groups, Sequence, nothing, instead="a list of Group")
+    """Kinds of what designs and design spaces have in common; `none` where their tables may be left out as None."""
+    wanted = "Nested('factor'), Crossed('row', 'column') or None"
+    check_kind("layout", layout, Nested, Crossed, type(None), instead=wanted)
+    check_kind("counts", counts, Mapping, *none, instead="a table of factor to number, such as {'clinic': 40}")
+    check_kind("levels", levels, Mapping, *none, instead="a table of covariate to factor, such as {'arm': 'clinic'}")
+    for name, law in laws.items():
+        check_kind(name, law, Measure, type(None), instead="a Measure, such as Measure.grid(x=[0, 1])")
+
+
+def _check_groups(groups: Sequence[Group] | None, counts: Mapping[str, float] | None) -> None:
+    check_kind("groups", groups, Sequence, type(None), instead="a list of Group")
     for group in groups or ():
         check_kind("each of the groups", group, Group)
-    check_kind("counts", counts, Mapping, nothing, instead="a table of factor to number, such as {'clinic': 40}")
-    check_kind("levels", levels, Mapping, nothing, instead="a table of covariate to factor, such as {'arm': 'clinic'}")
-    for name, law in {"measure": measure, "observed": observed}.items():
-        check_kind(name, law, Measure, nothing, instead="a Measure, such as Measure.grid(x=[0, 1])")
     for factor, number in (counts or {}).items():
         if not (is_number(number) and number > 0):
             raise SpecificationError(f"counts['{factor}'] must be a positive finite number; got {number!r}.")
@@ -717,7 +718,7 @@ class Total:
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values))[0])
             raise SpecificationError(
-                f"constraint: '{self.expression}' is {values[row]} at {dict(frame.iloc[row])}; a total needs finite "
+                f"constraint: '{self.expression}' is {values[row]} at {values_at(frame, row)}; a total needs finite "
                 "numbers."
             )
         return values
@@ -825,6 +826,9 @@ class DesignSpace:
     cells: Bounds | float | None = None
 
     def __post_init__(self) -> None:
+        _check_tables(self.layout, self.counts, self.levels, {"observed": self.observed})
+        check_kind("candidates", self.candidates, Candidates, instead="Candidates, such as Candidates.grid(x=[0, 1])")
+        check_kind("constraints", self.constraints, Sequence, instead="a list of Share, Total and Distinct")
         chosen = names_of(self.candidates.points)
         observed = names_of(self.observed.points) if self.observed else []
         if set(chosen) & set(observed):
@@ -1010,10 +1014,9 @@ def region_of(
 
 def _bounds(given: Bounds | float, what: str) -> Bounds:
     pair = given if isinstance(given, tuple | list) else (given, given)
-    try:
-        low, high = (float(v) for v in pair)
-    except (TypeError, ValueError):
-        raise SpecificationError(f"{what} must be a number or a pair (lowest, highest); got {given!r}.") from None
+    if len(pair) != 2 or not all(isinstance(v, numbers.Real) and not isinstance(v, bool) for v in pair):
+        raise SpecificationError(f"{what} must be a number or a pair (lowest, highest); got {given!r}.")
+    low, high = map(float, pair)
     if not 0.0 <= low <= high:
         raise SpecificationError(f"{what} must satisfy 0 ≤ lowest ≤ highest; got ({low:g}, {high:g}).")
     if high == 0.0:

@@ -6,7 +6,10 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class OptDesignError(Exception):
@@ -15,6 +18,10 @@ class OptDesignError(Exception):
 
 class SpecificationError(OptDesignError, ValueError):
     """What was asked is not well formed: an unknown name, a wrong shape, a value out of range."""
+
+
+class UnknownParameterError(SpecificationError):
+    """A name that none of the parameters at hand has."""
 
 
 class InfeasibleBudgetError(OptDesignError):
@@ -82,7 +89,19 @@ def check_kind(what: str, value: object, *kinds: type, instead: str = "") -> Non
     """
     if not isinstance(value, kinds):
         needed = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-        raise SpecificationError(f"{what} must be {instead or needed}; got {value!r:.80}.")
+        call = f" Write {value.__name__}(…)." if isinstance(value, type) and issubclass(value, kinds) else ""
+        raise SpecificationError(f"{what} must be {instead or needed}; got {value!r:.80}.{call}")
+
+
+def values_at(frame: pd.DataFrame, row: int) -> dict[str, object]:
+    """The values in one row of a table as plain numbers and text, for a message to show.
+
+    >>> import pandas as pd
+    >>> values_at(pd.DataFrame({"treat": [0, 1], "arm": ["a", "b"]}), 1)
+    {'treat': 1, 'arm': 'b'}
+    """
+    (record,) = frame.iloc[[row]].to_dict("records")
+    return {str(name): value for name, value in record.items()}
 
 
 def nearest(name: str, known: Iterable[object]) -> str:

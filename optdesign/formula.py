@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.errors import SpecificationError, listed, nearest, values_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -307,7 +307,7 @@ def _columns(spec: ModelSpec, frame: pd.DataFrame) -> Array:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise SpecificationError(
-            f"term '{spec.column_names[column]}' is not finite at {dict(frame.iloc[row])}: leave that point out or "
+            f"term '{spec.column_names[column]}' is not finite at {values_at(frame, row)}: leave that point out or "
             "change the term."
         )
     return columns

@@ -25,7 +25,7 @@ class Nested:
     factors: tuple[str, ...]
 
     def __init__(self, *factors: str) -> None:
-        if not factors or len(set(factors)) != len(factors) or not all(isinstance(f, str) and f for f in factors):
+        if not factors or not all(isinstance(f, str) and f for f in factors) or len(set(factors)) != len(factors):
             raise SpecificationError(f"Nested needs distinct factor names, outermost first; got {listed(factors)}.")
         object.__setattr__(self, "factors", factors)
 

@@ -165,6 +165,9 @@ class Candidates:
         SpecificationError
             For an empty frame, or values that are missing or not finite.
         """
+        import pandas as pd
+
+        check_kind("frame", frame, pd.DataFrame)
         if len(frame) == 0:
             raise SpecificationError("candidates need at least one point; the frame is empty.")
         points = checked_points(frame, "candidates")
@@ -196,6 +199,10 @@ class Candidates:
         >>> Candidates.profiles(early_and_late, by="sequence")
         2 profiles by 'sequence', of 4 observations in all
         """
+        import pandas as pd
+
+        check_kind("frame", frame, pd.DataFrame)
+        check_kind("by", by, str, instead="the name of a column")
         if by not in frame:
             raise SpecificationError(
                 f"by='{by}' is not a column of the profiles: {listed(frame.columns)}.{nearest(by, frame.columns)}"

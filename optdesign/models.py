@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign import formula as formulas
-from optdesign.errors import SpecificationError, check_kind, is_number, listed, nearest
+from optdesign.errors import SpecificationError, check_kind, is_number, listed, nearest, values_at
 from optdesign.families import Family, Link, check_random_link, family_named, fisher_weight, link_named
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class MixedModel:
             row = int(np.flatnonzero(outside)[0])
             raise SpecificationError(
                 f"link '{self.link_function.name}' needs linear predictors between {low:g} and {high:g}; at "
-                f"{frame.iloc[row].to_dict()} the nominal values give {shifted.reshape(-1, len(frame))[0, row]:g}."
+                f"{values_at(frame, row)} the nominal values give {shifted.reshape(-1, len(frame))[0, row]:g}."
             )
         with np.errstate(over="ignore"):  # an infinite weight is reported with its place by whoever asked
             return fisher_weight(self.distribution, self.link_function, shifted) * self.trials(frame)

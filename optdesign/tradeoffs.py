@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ from optdesign import formula as formulas
 from optdesign.costs import Cost
 from optdesign.criteria import Bayesian, Compound, Criterion, Elementary, Maximin
 from optdesign.designs import Design, DesignSpace
-from optdesign.errors import AsymptoticRegimeWarning, SpecificationError, is_number, listed, nearest
+from optdesign.errors import AsymptoticRegimeWarning, SpecificationError, check_kind, is_number, listed, nearest
+from optdesign.interrupts import Stoppable
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize import ExactDesign, OptimalDesign, efficiency, optimize
 
@@ -32,9 +33,12 @@ class Frontier:
     ----------
     designs : tuple of OptimalDesign
         In the order of the budgets, each with its certificate.
+    notes : tuple of str
+        What a reader must know.
     """
 
     designs: tuple[OptimalDesign, ...]
+    notes: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """A row per budget: what is spent, units (where there are any), observations, criterion value and bound."""
@@ -50,7 +54,8 @@ class Frontier:
 
     def __repr__(self) -> str:
         (label,) = {best.criterion.label for best in self.designs}
-        return f"Frontier of {len(self.designs)} budgets: {label}\n{self.to_frame().to_string(index=False)}"
+        table = self.to_frame().to_string(index=False)
+        return f"Frontier of {len(self.designs)} budgets: {label}\n{table}{_noted(self.notes)}"
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(index=False))
@@ -69,6 +74,7 @@ def frontier(best: OptimalDesign, budgets: Sequence[float]) -> Frontier:
     Returns
     -------
     Frontier
+        An interrupt from the keyboard keeps the designs that are finished; a note says so.
 
     Raises
     ------
@@ -89,17 +95,32 @@ def frontier(best: OptimalDesign, budgets: Sequence[float]) -> Frontier:
     >>> frontier(best, [5_000, 10_000, 20_000]).to_frame()["value"].round(6).tolist()
     [0.003291, 0.001646, 0.000823]
     """
-    designs = tuple(_quietly(partial(best.again, budget=budget)) for budget in budgets)
-    if not designs:
+    check_kind("best", best, OptimalDesign)
+    check_kind("budgets", budgets, Iterable, instead="a list of amounts, such as [5_000, 10_000]")
+    budgets = list(budgets)
+    if not budgets:
         raise SpecificationError("frontier needs at least one budget; got none.")
-    return Frontier(designs)
+    designs: list[OptimalDesign] = []
+    with Stoppable(designs):
+        designs.extend(_quietly(partial(best.again, budget=budget)) for budget in budgets)
+    return Frontier(tuple(designs), _cut_short(len(designs), len(budgets)))
+
+
+def _cut_short(finished: int, wanted: int) -> tuple[str, ...]:
+    """A note, where an interrupt ended a series."""
+    return (f"Interrupted: {finished} of {wanted} designs were finished.",) if finished < wanted else ()
+
+
+def _noted(notes: tuple[str, ...]) -> str:
+    """Notes below a table."""
+    return "".join(f"\nNote: {note}" for note in notes)
 
 
 def _quietly(solve: Callable[[], OptimalDesign]) -> OptimalDesign:
-    """A design whose warnings on asymptotics are left in its `warnings`."""
+    """A finished design whose warnings on asymptotics are left in its `warnings`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AsymptoticRegimeWarning)
-        return solve()
+        return solve().finished()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +136,8 @@ class Pareto:
         Each certified as the optimum of its compound criterion.
     efficiencies : array, shape (points, 2)
         By each criterion, relative to its own optimum.
+    notes : tuple of str
+        What a reader must know.
     """
 
     first: Elementary
@@ -122,6 +145,7 @@ class Pareto:
     weights: tuple[float, ...]
     designs: tuple[OptimalDesign, ...]
     efficiencies: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+    notes: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """A row per point: weight of the second criterion, efficiencies by the first and the second, and the bound."""
@@ -137,7 +161,8 @@ class Pareto:
         )
 
     def __repr__(self) -> str:
-        return f"Pareto set of\n  first: {self.first.label}\n  second: {self.second.label}\n{self.to_frame()}"
+        names = f"first: {self.first.label}\n  second: {self.second.label}"
+        return f"Pareto set of\n  {names}\n{self.to_frame()}{_noted(self.notes)}"
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(index=False))
@@ -174,6 +199,7 @@ def pareto(
     Returns
     -------
     Pareto
+        An interrupt from the keyboard keeps the points that are finished, both ends first; a note says so.
 
     Raises
     ------
@@ -198,29 +224,19 @@ def pareto(
     ask = partial(
         optimize, model, nominal, space, cost=cost, budget=budget, order=order, limits=limits, already=already
     )
-    designs = tuple(_quietly(partial(ask, criterion=_between(first, second, w))) for w in weights)
-    efficiencies = np.array(
-        [
-            [
-                efficiency(model, nominal, best.design, criterion, own)
-                for criterion, own in _ends(first, second, designs)
-            ]
-            for best in designs
-        ]
-    )
+    ends = [(each, _quietly(partial(ask, criterion=each))) for each in (first, second)]
+    found = [(0.0, ends[0][1]), (1.0, ends[1][1])]
+    with Stoppable(found):
+        found.extend((w, _quietly(partial(ask, criterion=_between(first, second, w)))) for w in weights[1:-1])
+    found.sort(key=lambda pair: pair[0])
+    kept, designs = zip(*found, strict=True)
+    efficiencies = np.array([[efficiency(model, nominal, best.design, *end) for end in ends] for best in designs])
     efficiencies.flags.writeable = False
-    return Pareto(first, second, tuple(weights), designs, efficiencies)
+    return Pareto(first, second, kept, designs, efficiencies, _cut_short(len(kept), len(weights)))
 
 
 def _between(first: Elementary, second: Elementary, weight: float) -> Criterion:
-    pairs = [(1.0 - weight, first), (weight, second)]
-    return Compound(pairs) if 0.0 < weight < 1.0 else (second if weight else first)
-
-
-def _ends(
-    first: Elementary, second: Elementary, designs: Sequence[OptimalDesign]
-) -> tuple[tuple[Elementary, OptimalDesign], tuple[Elementary, OptimalDesign]]:
-    return (first, designs[0]), (second, designs[-1])
+    return Compound([(1.0 - weight, first), (weight, second)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,6 +310,8 @@ def robustness(
     >>> robustness(best, {"clinic": [0.25, 1.0, 4.0]}).to_frame()["efficiency"].round(3).tolist()
     [0.897, 1.0, 0.949]
     """
+    check_kind("best", best, OptimalDesign)
+    check_kind("plan", plan, Design, ExactDesign, type(None))
     cases = list(_profiles(best, scenarios) if isinstance(scenarios, Mapping) else _listed(scenarios))
     if not cases:
         raise SpecificationError("robustness needs at least one scenario; got none.")
@@ -311,13 +329,18 @@ Case = tuple[dict[str, object], NominalValues]
 
 
 def _listed(scenarios: Sequence[NominalValues | tuple[float, NominalValues]]) -> Iterator[Case]:
+    check_kind("scenarios", scenarios, Iterable, instead="a list of NominalValues, or a table of parameter to values")
     for number, each in enumerate(scenarios, start=1):
-        nominal = each if isinstance(each, NominalValues) else each[1]
+        nominal = each[1] if isinstance(each, tuple) and len(each) == 2 else each
+        check_kind(
+            f"scenario {number}", nominal, NominalValues, instead="NominalValues, or a pair of a weight and them"
+        )
         yield {"scenario": number}, nominal
 
 
 def _profiles(best: OptimalDesign, profiles: Mapping[str, Sequence[float]]) -> Iterator[Case]:
     for name, values in profiles.items():
+        check_kind(f"scenarios['{name}']", values, Iterable, instead="a list of nominal values, such as [0.5, 2.0]")
         for value in values:
             if not is_number(value):
                 raise SpecificationError(f"robustness: a nominal value of '{name}' must be a number; got {value!r}.")

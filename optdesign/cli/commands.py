@@ -22,7 +22,7 @@ from optdesign.cli.sample_size import sample_size
 from optdesign.cli.show import show
 from optdesign.cli.simulate import simulate
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
-from optdesign.report import check_folder, write_report
+from optdesign.report import check_folder, check_formats, write_report
 from optdesign.study import load_study, run_study
 
 #: The plan cannot be made, however well the input is written.
@@ -43,6 +43,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the report; without it, tables only.")
     ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="FORMAT", help="Also write the report as 'latex' or 'pdf'; repeatable.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON instead of tables.")] = False,
 ) -> None:
     """Find the best design that the budget buys, and write its report."""
@@ -50,11 +53,12 @@ def run(
         checked = load_study(study)
         if out is not None:
             check_folder(out)  # before a long run, whose report would then be refused
+            check_formats(also or ())
         with progress() as stage:
             result = run_study(checked, stage)
             if out is not None:
                 stage("writing the report")
-                write_report(result, out)
+                write_report(result, out, also or ())
         if as_json:
             sys.stdout.write(f"{json.dumps(result.plan_json(), indent=2, ensure_ascii=False)}\n")
         else:
@@ -62,10 +66,10 @@ def run(
 
 
 app.command()(check)
-app.command()(power)
-app.command()(new)
-app.command("sample-size")(sample_size)
 app.command()(compare)
+app.command()(new)
+app.command()(power)
+app.command("sample-size")(sample_size)
 app.command()(simulate)
 
 

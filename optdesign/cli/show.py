@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from optdesign.study import Study, StudyResult, telling
+from optdesign.study import Study, StudyResult, judging, telling
 from optdesign.study.words import hypothesis, money, plural, schedule, values
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def show(result: StudyResult, out: Path | None) -> None:
     for title, table in tables(result).items():
         console.print(Text(title, style="bold"))
         console.print(table, Text())
-    for text in (telling.summary(result), telling.proof_of(result)):
+    light = judging.asymptotics_light(result)
+    for text in (telling.summary(result), f"Asymptotics: {light.word}. {light.text}", telling.proof_of(result)):
         console.print(Text(f"{text}\n"))
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from optdesign.covariance.exact import affordable
 from optdesign.covariance.labelled import labelled_rows
 from optdesign.covariance.result import AsymptoticCovariance
 from optdesign.designs import Design
-from optdesign.errors import AsymptoticRegimeWarning
+from optdesign.errors import AsymptoticRegimeWarning, SpecificationError, is_number
 from optdesign.models import MixedModel, NominalValues
 
 if TYPE_CHECKING:
@@ -147,3 +147,103 @@ def _warn(result: Accuracy, order: str) -> None:
             AsymptoticRegimeWarning,
             stacklevel=3,
         )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AccuracyMap:
+    """How far an order's variance of a coefficient is from the best available, over sizes and variances.
+
+    Attributes
+    ----------
+    order, coefficient : str
+    replicates : array, shape (N,)
+        Observations per unit.
+    multiples : array, shape (V,)
+        Of the nominal covariances of the random effects.
+    ratios : array, shape (V, N)
+        Variance by the order over that by the best order available.
+    best : str
+        The order compared with; see `Accuracy`.
+    """
+
+    order: str
+    coefficient: str
+    replicates: Array
+    multiples: Array
+    ratios: Array
+    best: str
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per place."""
+        import pandas as pd
+
+        multiple, size = np.meshgrid(self.multiples, self.replicates, indexing="ij")
+        return pd.DataFrame({"multiple": multiple.ravel(), "replicates": size.ravel(), "ratio": self.ratios.ravel()})
+
+    def __repr__(self) -> str:
+        fine = float(np.mean(np.abs(self.ratios - 1.0) <= WARN_AT))
+        return (
+            f"AccuracyMap of the variance of '{self.coefficient}' by order '{self.order}': within {WARN_AT:.0%} of "
+            f"'{self.best}' at {fine:.0%} of {self.ratios.size} places"
+        )
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame().to_html(index=False, float_format="{:.4g}".format))
+
+
+def accuracy_map(
+    model: MixedModel,
+    nominal: NominalValues,
+    design: Design,
+    coefficient: str,
+    replicates: Sequence[float],
+    multiples: Sequence[float],
+    order: str = "two-term",
+) -> AccuracyMap:
+    """`accuracy` of one coefficient's variance over numbers of observations per unit and variances between units.
+
+    Parameters
+    ----------
+    model, nominal, order
+        As for `accuracy`.
+    design : Design
+        Nested; the mean number of observations per unit is set to each of `replicates` in turn, in its proportions.
+    coefficient : str
+    replicates : sequence of float
+        Whole numbers at every point have exact information as reference where that is affordable.
+    multiples : sequence of float
+        The nominal covariances of all random effects are multiplied by each in turn.
+
+    Returns
+    -------
+    AccuracyMap
+
+    Examples
+    --------
+    Two terms overstate most where clusters are small and differ much:
+
+    >>> from optdesign.layouts import Nested
+    >>> from optdesign.measures import Measure
+    >>> design = Design(Nested("clinic"), counts={"clinic": 40}, replicates=5,
+    ...                 measure=Measure.grid(arm=[0, 1]), levels={"arm": "clinic"})
+    >>> found = accuracy_map(MixedModel("y ~ arm + (1 | clinic)", "bernoulli"),
+    ...                      NominalValues([-1.5, 0.6], {"clinic": 0.5}), design, "arm", [5, 20], [1.0, 2.0])
+    >>> found.ratios.round(3).tolist()
+    [[1.087, 1.035], [1.147, 1.045]]
+    """
+    if not (len(replicates) and len(multiples) and all(is_number(v) and v > 0 for v in (*replicates, *multiples))):
+        raise SpecificationError(
+            f"replicates and multiples must be positive numbers; got {replicates!r:.60} and {multiples!r:.60}."
+        )
+    mean = design.observations / sum(group.count for group in design.groups)
+    found: list[list[Accuracy]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AsymptoticRegimeWarning)  # the map says where, in full
+        for k in multiples:
+            scaled = replace(nominal, covariance={f: k * np.asarray(G) for f, G in nominal.covariance.items()})
+            found.append([accuracy(model, scaled, design.scaled(1.0, n / mean), order) for n in replicates])
+    at = found[0][0].covariances[order].position(coefficient)
+    ratios = np.array([[each.ratios(order)[at] for each in row] for row in found])
+    compared = " or ".join(sorted({each.best for row in found for each in row}))
+    name = found[0][0].names[at]
+    return AccuracyMap(order, name, np.asarray(replicates, float), np.asarray(multiples, float), ratios, compared)

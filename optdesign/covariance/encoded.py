@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from optdesign import formula as formulas
 from optdesign.designs import Region
-from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.errors import SpecificationError, listed, nearest, values_at
 from optdesign.families import Link
 from optdesign.layouts import Layout
 from optdesign.linalg import psd_root
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
-#: Least Fisher weight. A node far out at which every weight underflows has no say in the information, but its share
-#: of the normal equations must not be 0/0; products with the weights of the outermost nodes stay above the smallest
-#: number.
+#: Least Fisher weight, and one over the most. A node far out at which every weight underflows has no say in the
+#: information, but its share of the normal equations must not be 0/0; products with the weights of the outermost nodes
+#: stay above the smallest number, and below the largest.
 LEAST = 1e-150
 #: Weights worked out at once: more would need several times the memory that they take in the end.
 MOST_AT_ONCE = 10**7
@@ -179,13 +179,13 @@ def learnt(model: MixedModel, nominal: NominalValues) -> formulas.Encoding:
 
 
 def checked_weights(weight: Array, frame: pd.DataFrame) -> Array:
-    """Fisher weights of shape (…, rows), all finite and positive; `SpecificationError` names a point that has none."""
-    bad = ~np.isfinite(weight).reshape(-1, len(frame)).all(axis=0)
+    """Fisher weights of shape (…, rows), from 1e-150 to 1e150; `SpecificationError` names a point that has more."""
+    bad = ~(weight < 1.0 / LEAST).reshape(-1, len(frame)).all(axis=0)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise SpecificationError(
-            f"the response's mean overflows at {dict(frame.iloc[row])}: check the nominal values and the units of "
-            "the covariates."
+            f"the response's mean overflows at {values_at(frame, row)}: check the nominal "
+            "values, variances of random effects among them, and the units of the covariates."
         )
     return np.maximum(weight, LEAST)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.covariance.transform import Function, Transformed, transformed
-from optdesign.errors import SpecificationError, listed, nearest
+from optdesign.errors import UnknownParameterError, listed, nearest
 from optdesign.linalg import combined, inverse_information, vech_pairs
 
 if TYPE_CHECKING:
@@ -152,7 +152,9 @@ def coefficient_index(name: str, names: tuple[str, ...], aliases: Mapping[str, s
     full = aliases.get(name, name)
     if full not in names:
         known = [*names, *aliases]
-        raise SpecificationError(f"'{name}' is not a coefficient of the model: {listed(names)}.{nearest(name, known)}")
+        raise UnknownParameterError(
+            f"'{name}' is not a coefficient of the model: {listed(names)}.{nearest(name, known)}"
+        )
     return names.index(full)
 
 

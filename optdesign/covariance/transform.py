@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from optdesign.errors import NotEstimableError, SpecificationError, is_number, listed, nearest
+from optdesign.errors import NotEstimableError, SpecificationError, UnknownParameterError, is_number, listed, nearest
 
 Array = npt.NDArray[np.float64]
 Function = Callable[[Mapping[str, Any]], Any]
 
 #: Functions that a formula string may use.
 FUNCTIONS = {name: getattr(np, name) for name in ("exp", "log", "sqrt", "abs", "sin", "cos", "tanh", "log1p", "expm1")}
+
+#: Share of a step at which derivatives are found once more, by how much they may then differ, and the relative error of
+#: a function's values that is put down to rounding.
+SMALL, SETTLED, ROUNDING = 1e-3, 0.01, 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,7 @@ class Named(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         full = self._aliases.get(name, name)
         if full not in self._values:
-            raise SpecificationError(
+            raise UnknownParameterError(
                 f"'{name}' is not a parameter: {listed(self._values)}.{nearest(name, self._values)}"
             )
         return self._values[full]
@@ -108,12 +112,7 @@ def transformed(
     lost = tuple(n for n, u, v in zip(names, used, np.diag(covariance), strict=True) if u and not np.isfinite(v))
     if lost:
         raise NotEstimableError(f"the function uses {listed(lost)}, which the design cannot estimate.", lost)
-    gradient = _gradient(at, estimate, steps)
-    if not (np.isfinite(value).all() and np.isfinite(gradient).all()):
-        raise SpecificationError(
-            f"the function is {value.tolist()} at the nominal values, with derivatives {gradient.tolist()}: it must be "
-            "finite and smooth there."
-        )
+    gradient = _smooth_gradient(function, at, names, estimate, steps)
     block = covariance[np.ix_(used, used)]
     first_order = gradient[:, used] @ block @ gradient[:, used].T
     drawn = _simulated(at, estimate, used, block, int(simulate), seed) if simulate else (None, None)
@@ -123,11 +122,11 @@ def transformed(
 def gradient_of(function: Function | str, names: tuple[str, ...], aliases: Mapping[str, str], estimate: Array) -> Array:
     """Derivatives of a function of named parameters at their values, shape (k, p)."""
     at = _evaluator(function, names, aliases)
-    gradient = _gradient(at, estimate, _steps(estimate, np.zeros(len(estimate))))
-    if not np.isfinite(gradient).all() or not gradient.any():
+    gradient = _smooth_gradient(function, at, names, estimate, _steps(estimate, np.zeros(len(estimate))))
+    if not gradient.any():
         raise SpecificationError(
-            f"the function has derivatives {gradient.tolist()} at the nominal values: they must be finite and not all "
-            "zero."
+            f"{_called(function)} has derivatives {gradient.tolist()} at the nominal values: to the first order it is "
+            "a constant, and nothing would be minimised."
         )
     return gradient
 
@@ -198,6 +197,32 @@ def _gradient(function: Callable[[Any], Any], at: Array, steps: Array) -> Array:
     # Absolute values, conjugates and real parts are no functions of a complex variable: there the two part.
     agree = np.abs(exact - differences) <= 1e-4 * np.abs(exact) + noise
     return exact if (agree | ~np.isfinite(differences)).all() else differences
+
+
+def _smooth_gradient(
+    function: Function | str, at: Callable[[Any], Any], names: tuple[str, ...], estimate: Array, steps: Array
+) -> Array:
+    """The derivatives, shape (k, p), where much smaller steps find them too.
+
+    At a pole, or at an end of the domain, differences grow as steps shrink, whatever is computed there.
+    """
+    value, gradient, small = at(estimate), _gradient(at, estimate, steps), SMALL * steps
+    nearby = np.stack([_difference(at, estimate, step) for step in np.diag(small)], axis=1)
+    noise = ROUNDING * np.abs(value)[:, None] / small
+    settled = np.abs(gradient - nearby) <= SETTLED * np.abs(gradient) + noise
+    smooth = (np.isfinite(value)[:, None] & np.isfinite(gradient) & settled).all(axis=0)
+    if smooth.all():
+        return gradient
+    where = ", ".join(f"{name} = {v:.6g}" for name, v, fine in zip(names, estimate, smooth, strict=True) if not fine)
+    raise SpecificationError(
+        f"{_called(function)} is {', '.join(f'{v:.6g}' for v in value)} at the nominal values ({where}): it must be "
+        "finite and smooth there. State other nominal values, or another function."
+    )
+
+
+def _called(function: Function | str) -> str:
+    """A function as a message names it."""
+    return f"the function '{function if isinstance(function, str) else getattr(function, '__name__', repr(function))}'"
 
 
 def _difference(function: Callable[[Any], Any], at: Array, step: Array) -> Array:

@@ -24,6 +24,7 @@ from optdesign.errors import (
     ConvergenceError,
     InfeasibleBudgetError,
     SpecificationError,
+    check_kind,
     listed,
     nearest,
 )
@@ -35,7 +36,7 @@ from optdesign.optimize import distinct, interior, region
 from optdesign.optimize.certificate import Certificate, certify
 from optdesign.optimize.choices import NestedChoice, one_factor
 from optdesign.optimize.crossed import optimize_crossed
-from optdesign.optimize.problem import Problem, make_problem
+from optdesign.optimize.problem import Problem, centring, check_question, largest_weight, make_problem
 from optdesign.optimize.result import Alternative, ExactDesign, OptimalDesign, Status
 from optdesign.optimize.rounding import Rounding, alternatives
 from optdesign.optimize.scenarios import with_references
@@ -58,6 +59,9 @@ Algorithm = Callable[[Problem, Progress | None], Solved]
 NEGLIGIBLE = (1e-7, 1e-9, 0.0)
 #: Efficiency bound from which a continuous design counts as optimal, and below which the search has failed.
 OPTIMAL, ACCEPTABLE = 1.0 - 1e-6, 0.999
+
+#: Fisher weight of an observation below which a search that failed is put down to it.
+FAINT = 1e-15
 
 
 def optimize(
@@ -139,14 +143,14 @@ def optimize(
     >>> round(best.design.groups[0].replicates, 3), best.certificate.efficiency_bound >= 0.999999
     (14.142, True)
     """
+    check_question(model, nominal, space, criterion, cost, limits)
     _check_covariates(model, space)
     if isinstance(space.layout, Crossed):
         _check_crossed_extras(already, method)
         return optimize_crossed(model, nominal, space, criterion, cost, budget, order, progress, limits)
     check_order(model, order)
     _check_scope(model, space, order)
-    if already is not None and not isinstance(already, Design):
-        already = Design.from_frame(already, space.layout, model.covariates)
+    already = None if already is None else _has_run(already, model, space)
     wanted: dict[str, Any] = {
         "criterion": criterion,
         "cost": cost,
@@ -180,6 +184,7 @@ def optimize(
         problem,
         partial(_exact, build, problem, nominal, z, space.common_replicates, certificate),
         asked,
+        iterate.stopped,
     )
     _require_converged(best)
     return best
@@ -193,15 +198,40 @@ def _check_crossed_extras(already: object, method: str) -> None:
         )
 
 
+def _has_run(already: Design | pd.DataFrame, model: MixedModel, space: DesignSpace) -> Design:
+    """What has been run, as a design of the same layout."""
+    import pandas as pd
+
+    check_kind("already", already, Design, pd.DataFrame)
+    run = already if isinstance(already, Design) else Design.from_frame(already, space.layout, model.covariates)
+    if run.layout != space.layout:
+        raise SpecificationError(
+            f"already= has the layout {run.layout!r}, and the space {space.layout!r}: what is added must have the "
+            "layout of what has been run."
+        )
+    return run
+
+
 def _require_converged(best: OptimalDesign) -> None:
     bound = best.certificate.efficiency_bound
     if bound < ACCEPTABLE and best.status is not Status.STOPPED:
         raise ConvergenceError(
             f"the search stopped at an efficiency bound of {bound:.4f}. The best design found and its bound are in "
-            "this error's `best` and `bound`. Fewer candidates or rescaled covariates may help.",
+            f"this error's `best` and `bound`. {_remedy(best)}",
             best,
             bound,
         )
+
+
+def _remedy(best: OptimalDesign) -> str:
+    """What may help a search that stopped early."""
+    weight = largest_weight(best.model, best.nominal, best.space)
+    if weight < FAINT:
+        return (
+            f"At the nominal values an observation tells next to nothing: its Fisher weight is {weight:.1e} at most, "
+            "too little for floating point. Check the nominal values and the units of the covariates."
+        )
+    return f"{centring(best.model, best.space)}, or try fewer candidates."
 
 
 def efficiency(
@@ -224,6 +254,8 @@ def efficiency(
     best : OptimalDesign
         The result of `optimize`; its order is used unless `order` is given.
     """
+    check_kind("best", best, OptimalDesign)
+    check_question(model, nominal, best.space, criterion, best.cost)
     problem = replace(best.problem, model=model, order=order or best.order)
     nominal = nominal.referring_to(best.space.reference)
     return efficiency_at(problem, best.design, nominal, design, criterion)
@@ -284,7 +316,7 @@ def _best_common_numbers(build: Build, problem: Problem) -> Array:
     reach = np.log([np.maximum(np.maximum(low, free.min(axis=1) / 4), 1e-9), np.minimum(high, free.max(axis=1) * 4)])
 
     def loss(logs: Array) -> float:
-        return interior.solve(build(_with_numbers(space, np.exp(np.atleast_1d(logs))))).bound
+        return interior.solve(build(_with_numbers(space, np.exp(np.atleast_1d(logs))))).finished().bound
 
     if len(free) == 1:
         found = minimize_scalar(loss, bounds=reach[:, 0], method="bounded", options={"xatol": 1e-7})
@@ -297,7 +329,7 @@ def _best_common_numbers(build: Build, problem: Problem) -> Array:
 
 def _free_numbers(problem: Problem) -> Array:
     """Observations per innermost unit, then units of each inner factor per unit: smallest and largest, (numbers, 2)."""
-    z, choice = interior.solve(problem).z, problem.choice
+    z, choice = interior.solve(problem).finished().z, problem.choice
     own = z[problem.chosen]
     assert isinstance(choice, NestedChoice)  # common numbers are of several types
     found = []
@@ -318,10 +350,12 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Rounding
     for numbers in product(*(sorted({np.floor(n), np.ceil(n)} - {0.0}) for n, _ in bounds)):
         neighbour = with_references(build(_with_numbers(space, numbers)))
         try:
-            rounding = round_units(neighbour, interior.solve(neighbour).z)
+            rounding = round_units(neighbour, interior.solve(neighbour).finished().z)
         except InfeasibleBudgetError:
             continue
         found.append((neighbour.loss(rounding.design), replace(rounding, bound=-np.inf)))
+        if rounding.stopped:
+            break
     return min(found, key=lambda pair: pair[0])[1] if found else round_units(problem, z)
 
 
@@ -333,8 +367,8 @@ def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -
             return algorithm(tightened(problem), progress)
     except np.linalg.LinAlgError as error:
         raise ConvergenceError(
-            f"the information matrix is too close to singular for the search ({error}). Centre and scale the "
-            "covariates, or leave out terms that nearly repeat each other."
+            f"the information matrix is too close to singular for the search ({error}). "
+            f"{centring(problem.model, problem.space)}, or leave out terms that nearly repeat each other."
         ) from None
 
 
@@ -410,7 +444,7 @@ def _exact(
     value, cov = problem.criterion.value_of(loss_at(problem, design)), reported(problem, nominal, design)
     reached = min(1.0, float(np.exp(reach - loss)))
     table = partial(_alternatives, rounding, reach)
-    return ExactDesign(design, value, design.spend(problem.cost), cov, reached, whole, table)
+    return ExactDesign(design, value, design.spend(problem.cost), cov, reached, whole, table, rounding.stopped)
 
 
 def _alternatives(rounding: Rounding, reach: float) -> list[Alternative]:
@@ -427,7 +461,7 @@ def _alternatives(rounding: Rounding, reach: float) -> list[Alternative]:
 
 
 def _status(certificate: Certificate, iterate: interior.Iterate) -> Status:
-    if iterate.stopped:
+    if iterate.stopped or iterate.limited:
         return Status.STOPPED
     return Status.OPTIMAL if certificate.efficiency_bound >= OPTIMAL else Status.TO_TOLERANCE
 

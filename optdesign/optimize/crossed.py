@@ -18,6 +18,7 @@ from optdesign.criteria import Criterion
 from optdesign.designs import DesignSpace
 from optdesign.errors import AsymptoticRegimeWarning, InfeasibleBudgetError, SpecificationError, is_number, listed
 from optdesign.goals import Geometric, Worst
+from optdesign.interrupts import Stoppable
 from optdesign.layouts import Crossed
 from optdesign.models import MixedModel, NominalValues
 from optdesign.optimize.crossed_counts import CountOptimum, CountProblem, minimised, solve_counts
@@ -25,7 +26,7 @@ from optdesign.optimize.crossed_integers import whole_designs
 from optdesign.optimize.crossed_problem import CrossedProblem, Parts, Shares, values_of
 from optdesign.optimize.crossed_result import CrossedCertificate, CrossedExactDesign, whole_shares
 from optdesign.optimize.crossed_shares import SharesOptimum, best_shares
-from optdesign.optimize.problem import bound_criterion
+from optdesign.optimize.problem import bound_criterion, parameters_of_criterion
 from optdesign.optimize.result import OptimalDesign, Status
 
 Array = npt.NDArray[np.float64]
@@ -51,6 +52,11 @@ class _Found:
     optimum: CountOptimum
     constant: bool
     bounded: bool
+
+    @property
+    def stopped(self) -> bool:
+        """Whether an interrupt from the keyboard ended the search."""
+        return self.shares.stopped or self.optimum.stopped
 
 
 def optimize_crossed(
@@ -155,6 +161,7 @@ def optimize_crossed(
         problem,
         partial(_whole, problem, nominal, found, certificate),
         asked,
+        found.stopped,
     )
 
 
@@ -181,6 +188,11 @@ def crossed_problem(
     budgets = tuple(_less_fixed(name, *given) for name, given in {"": (cost, budget), **(limits or {})}.items())
     nominals = tuple(each.referring_to(space.region.frame) for each in criterion.scenarios or (nominal,))
     bound = bound_criterion(model, nominals, criterion)
+    if parameters_of_criterion(model, nominals[0], bound) == "all":
+        raise SpecificationError(
+            f"the {criterion.label} is about variance components, and crossed designs are optimised for fixed effects "
+            "only. At a given design covariance(…, parameters='all') says how well components are estimated."
+        )
     problem = CrossedProblem(model, nominals, space, layout, values_of(space, layout), bound, budgets, order)
     for _, each, _ in budgets:  # prices must be constant within units
         problem.design(problem.values.even(), problem.references[0]).spend(each)
@@ -206,6 +218,8 @@ def _with_references(problem: CrossedProblem) -> CrossedProblem:
         criterion = replace(problem.criterion, parts=(replace(part, scenario=0),), mean=Geometric((1.0,)))
         alone = replace(problem, nominals=(nominal,), criterion=criterion)
         found = _continuous(alone, None)
+        if found.stopped:
+            raise KeyboardInterrupt
         references.append(alone.loss(found.shares.shares, found.numbers))
     return replace(problem, criterion=replace(problem.criterion, mean=Worst(tuple(references))))
 
@@ -223,7 +237,9 @@ def _continuous(problem: CrossedProblem, progress: Progress | None) -> _Found:
     optimum = solve_counts(counts)
     numbers = _spread_out(problem, counts.numbers(optimum.y))
     constant = own.constant
-    if not constant and order != "exact":  # an exact covariance jumps where another unit is begun
+    if (
+        not (constant or shares.stopped or optimum.stopped) and order != "exact"
+    ):  # an exact covariance jumps where another unit is begun
         numbers = _spread_out(problem, counts.numbers(_searched(problem, shares.shares, counts, optimum.y)))
     less_taken = problem.model.is_gaussian and order == "two-term" and parts.constant
     return _Found(shares, numbers, counts, optimum, constant, constant or less_taken)
@@ -281,6 +297,8 @@ def _scope(problem: CrossedProblem, found: _Found) -> str:
 
 
 def _status(found: _Found, certificate: CrossedCertificate) -> Status:
+    if found.stopped:
+        return Status.STOPPED
     if not found.constant or found.shares.scope:
         return Status.LOCAL
     return Status.OPTIMAL if certificate.efficiency_bound >= OPTIMAL else Status.TO_TOLERANCE
@@ -298,10 +316,14 @@ def _whole(
     numbers, proven = whole_designs(counts, optimum, 1 if exhaustive else WANTED)
     plans = ((_in_whole(shares, row), row) for row in numbers)
     bought = (plan for plan in plans if problem.share_bounds.hold(plan[0]) and _affordable(problem, *plan))
-    looked_at = itertools.islice(bought, 1 if exhaustive else LOOKED_AT)
-    best = min(looked_at, key=lambda plan: problem.loss(*plan), default=None)
-    if best is not None:
-        return _exact(problem, nominal, best, certificate.upper_bound_loss, exhaustive and proven)
+    looked_at: list[tuple[float, tuple[Shares, Array]]] = []
+    with Stoppable(looked_at) as search:
+        looked_at.extend(
+            (problem.loss(*plan), plan) for plan in itertools.islice(bought, 1 if exhaustive else LOOKED_AT)
+        )
+    if looked_at:
+        _, best = min(looked_at, key=lambda pair: pair[0])
+        return _exact(problem, nominal, best, certificate.upper_bound_loss, exhaustive and proven, search.stopped)
     raise InfeasibleBudgetError(
         "no design in whole numbers within the bounds and the budget was found, though there is one in fractions of "
         "units. Raise the budget, or widen the bounds on counts, replicates or shares."
@@ -326,13 +348,14 @@ def _exact(
     plan: tuple[Shares, Array],
     upper_bound_loss: float,
     proven: bool,
+    stopped: bool,
 ) -> CrossedExactDesign:
     design, loss = problem.design(*plan), problem.loss(*plan)
     cov = covariance(problem.model, nominal, design, problem.order)
     reached = float(np.minimum(1.0, np.exp(upper_bound_loss - loss)))
     whole = 1.0 if proven else reached
     value, spend = problem.criterion.value_of(loss), design.spend(problem.cost)
-    return CrossedExactDesign(design, value, spend, cov, reached, whole, list, proven)
+    return CrossedExactDesign(design, value, spend, cov, reached, whole, list, stopped, proven)
 
 
 def _worthless_replicates(problem: CrossedProblem, found: _Found) -> tuple[str, ...]:

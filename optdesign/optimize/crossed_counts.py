@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.criteria import BoundCriterion
+from optdesign.interrupts import Stoppable
 
 Array = npt.NDArray[np.float64]
 Function = Callable[[Array], float]
@@ -235,6 +236,8 @@ class CountOptimum:
     tangents : Tangents
         What proves the bound.
     rounds : int
+    stopped : bool
+        Whether an interrupt from the keyboard ended the search.
     """
 
     y: Array
@@ -242,6 +245,7 @@ class CountOptimum:
     price: Array
     tangents: Tangents
     rounds: int
+    stopped: bool
 
 
 def descended(problem: CountProblem) -> Array:
@@ -256,15 +260,16 @@ def solve_counts(problem: CountProblem) -> CountOptimum:
     empty = np.zeros((0, len(y) + 1))
     tangents, best, price = Tangents(empty, empty), -np.inf, np.zeros(len(y))
     new, rounds = y, 0
-    for rounds in range(1, ROUNDS + 1):
-        tangents = tangents.beside(problem, y if rounds == 1 else 0.5 * (y + new)).beside(problem, new)
-        bound, new, asked = _bounded(problem, tangents)
-        if bound > best:
-            best, price = bound, asked
-        y = min(y, problem.affordable(new), problem.affordable(0.5 * (y + new)), key=problem.loss)
-        if problem.loss(y) - best <= GAP:
-            break
-    return CountOptimum(y, min(best, problem.loss(y)), price, tangents, rounds)
+    with Stoppable(y) as search:
+        for rounds in range(1, ROUNDS + 1):
+            tangents = tangents.beside(problem, y if rounds == 1 else 0.5 * (y + new)).beside(problem, new)
+            bound, new, asked = _bounded(problem, tangents)
+            if bound > best:
+                best, price = bound, asked
+            y = min(y, problem.affordable(new), problem.affordable(0.5 * (y + new)), key=problem.loss)
+            if problem.loss(y) - best <= GAP:
+                break
+    return CountOptimum(y, min(best, problem.loss(y)), price, tangents, rounds, search.stopped)
 
 
 def _centre(problem: CountProblem) -> Array:

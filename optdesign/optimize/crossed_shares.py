@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optdesign.errors import NotEstimableError
+from optdesign.interrupts import Stoppable
 from optdesign.optimize.crossed_counts import descended
 from optdesign.optimize.crossed_problem import CrossedProblem, Parts, Shares
 
@@ -31,30 +32,40 @@ NEGLIGIBLE = 2e-3
 
 @dataclass(frozen=True, eq=False)
 class SharesOptimum:
-    """Best shares found, how they were found in words, and how many were tried."""
+    """Best shares found, how they were found in words, how many were tried, and whether an interrupt ended that."""
 
     shares: Shares
     scope: str
     tried: int
+    stopped: bool = False
 
 
 class _Profile:
-    """Loss at the best numbers for given shares; remembers how often it was asked."""
+    """Loss at the best numbers for given shares; remembers what it was asked, and the answers."""
 
     def __init__(self, problem: CrossedProblem, order: str, progress: Progress | None) -> None:
-        self.problem, self.order, self.progress, self.tried = problem, order, progress, 0
+        self.problem, self.order, self.progress = problem, order, progress
+        self.seen: list[tuple[Shares, float]] = []
 
     def __call__(self, shares: Shares) -> float:
-        self.tried += 1
+        loss = self._loss(shares)
+        self.seen.append((shares, loss))
+        if self.progress:
+            self.progress(len(self.seen), loss)
+        return loss
+
+    def _loss(self, shares: Shares) -> float:
         try:
             matrices = self.problem.parts_at(shares, self.problem.references[0], self.order)
         except NotEstimableError:
             return np.inf
         counts = self.problem.counts(shares, Parts(matrices, True))
-        loss = counts.loss(descended(counts))
-        if self.progress:
-            self.progress(self.tried, loss)
-        return loss
+        return counts.loss(descended(counts))
+
+    def best(self) -> Shares:
+        """The best admissible shares asked for."""
+        hold = self.problem.share_bounds.hold
+        return min((each for each in self.seen if hold(each[0])), key=lambda each: each[1])[0]
 
 
 def best_shares(problem: CrossedProblem, order: str, progress: Progress | None) -> SharesOptimum:
@@ -66,11 +77,15 @@ def best_shares(problem: CrossedProblem, order: str, progress: Progress | None) 
     start = start if bounds.hold(start) else bounds.nearest(start)
     scope = "the shares of the covariates are a local optimum, searched from equal shares"
     if free in STEPS:
-        start = min(start, *filter(bounds.hold, _grid(problem, STEPS[free])), key=profile)
         scope = (
             f"the shares of the covariates are the best of an exhaustive grid of step {STEPS[free]:g}, refined locally"
         )
-    return SharesOptimum(_refined(problem, profile, start), scope, profile.tried)
+    with Stoppable(profile.seen) as search:
+        if free in STEPS:
+            start = min(start, *filter(bounds.hold, _grid(problem, STEPS[free])), key=profile)
+        return SharesOptimum(_refined(problem, profile, start), scope, len(profile.seen))
+    scope = "the shares of the covariates are the best of those looked at before the search was stopped"
+    return SharesOptimum(profile.best(), scope, len(profile.seen), search.stopped)
 
 
 def _grid(problem: CrossedProblem, step: float) -> list[Shares]:

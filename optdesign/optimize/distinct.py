@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from optdesign.designs import Distinct
 from optdesign.errors import NotEstimableError, SpecificationError
+from optdesign.interrupts import Stoppable
 from optdesign.linalg import summed
 from optdesign.optimize import interior
 from optdesign.optimize.certificate import most_of
@@ -38,7 +39,7 @@ def optimum(problem: Problem, progress: Callable[[int, float], None] | None = No
     """The best design with few enough distinct values, its problem over these alone, and a bound over all values.
 
     `progress` is told each node's number and how much better than the best design so far it may be, relative. An
-    interrupt from the keyboard ends the search.
+    interrupt from the keyboard ends the search, once there is a design.
 
     Raises
     ------
@@ -46,28 +47,30 @@ def optimum(problem: Problem, progress: Callable[[int, float], None] | None = No
         Where so few values do not keep the other bounds, or do not estimate what is needed.
     """
     tree = _Tree(problem, tuple(each for each in problem.space.constraints if isinstance(each, Distinct)))
-    opened, best, unsolved = tree.solved(frozenset(), frozenset()), None, np.inf
-    for number in range(NODES):
-        if not opened or (best is not None and best.iterate.stopped):
-            break
-        node = opened.pop()
-        best = min(filter(None, [best, tree.closed(node)]), key=lambda found: found.reach, default=None)
-        promise = np.inf if best is None else best.reach - node.reach
-        if promise > WORTHWHILE:
-            children, failed = tree.children(node)
-            opened += children
-            unsolved = min(unsolved, node.reach if failed else np.inf)
-        if progress is not None:
-            progress(number, promise)
-    if best is None:
+    opened, unsolved = tree.solved(frozenset(), frozenset()), np.inf
+    closed: list[_Node] = []
+    with Stoppable(closed) as search:
+        for number in range(NODES if opened else 0):
+            node = opened[-1]  # open until its children are
+            closed += tree.closed(node)
+            promise = min((found.reach for found in closed), default=np.inf) - node.reach
+            children, failed = tree.children(node) if promise > WORTHWHILE else ([], False)
+            opened, unsolved = [*opened[:-1], *children], min(unsolved, node.reach if failed else np.inf)
+            if progress is not None:
+                progress(number, promise)
+            if not opened:
+                break
+    if not closed:
         words = " and ".join(each.words for each in tree.limits)
         raise SpecificationError(
             f"no design was found such that {words}: so few do not keep the other bounds, or do not estimate what the "
             "criterion needs. Allow more of them."
         )
+    best = min(closed, key=lambda found: found.reach)
     missed = max(0.0, best.reach - min([unsolved, *(node.reach for node in opened)]))
-    stopped = best.iterate.stopped or missed > WORTHWHILE
-    return best.problem, replace(best.iterate, bound=best.iterate.bound - missed, stopped=stopped)
+    return best.problem, replace(
+        best.iterate, bound=best.iterate.bound - missed, stopped=search.stopped, limited=missed > WORTHWHILE
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,16 +136,16 @@ class _Tree:
         points = candidates.points[self.kept(excluded)].reset_index(drop=True)
         try:
             problem = self.problem.over(replace(candidates, points=points))
-            return [_Node(forced, excluded, problem, interior.solve(problem))]
+            return [_Node(forced, excluded, problem, interior.solve(problem).finished())]
         except (SpecificationError, NotEstimableError):
             return []
 
-    def closed(self, node: _Node) -> _Node | None:
-        """The best design on the forced values and the largest others; None where they keep no design."""
+    def closed(self, node: _Node) -> list[_Node]:
+        """The best design on the forced values and the largest others; none where they keep no design."""
         chosen = node.forced
         for limit, values in zip(self.limits, self.values, strict=True):
             chosen |= frozenset(self.largest(node, values - node.forced)[: limit.at_most - len(node.forced & values)])
-        return next(iter(self.attempted(chosen, self.items - chosen)[0]), None)
+        return self.attempted(chosen, self.items - chosen)[0]
 
     def attempted(self, forced: Items, excluded: Items) -> tuple[list[_Node], bool]:
         """The relaxation, none where it keeps no design or could not be solved, and whether it could not be solved."""

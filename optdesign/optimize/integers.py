@@ -27,6 +27,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
 
 from optdesign.criteria import BoundCriterion
 from optdesign.errors import SpecificationError
+from optdesign.interrupts import Stoppable
 from optdesign.optimize.problem import SMOOTHING
 
 Array = npt.NDArray[np.float64]
@@ -40,8 +41,8 @@ SLACK = 1e-9
 BLIND = 1e-10
 #: Units taken from one schedule and given to another in one exchange.
 EXCHANGES = ((0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (3, 4), (4, 3), (4, 5), (5, 4))
-#: Exchanges that promise most to first order, of which the exact loss is taken: the first few of them, then all.
-FIRST, PROMISING = 100, 2000
+#: Exchanges that promise most, of which the exact loss is taken: the first few of them, then all.
+FIRST, PROMISING = 30, 2000
 #: Cuts at neighbours of the plan found, before plans are listed.
 NEIGHBOURS = 80
 #: Schedules, of those that a better plan could use, up to which mixed-integer programs are worth their time.
@@ -54,10 +55,13 @@ ROUNDS, BRANCHES = 3, 100
 ALIKE = 1e-4
 #: Demands made of plans, one after the other, before it counts as hopeless to estimate what is needed.
 DEMANDS = 50
-#: Seconds after which a mixed-integer program gives what it has: one branch of thousands of schedules can take hours.
-SECONDS = 10.0
-#: Starts of the exchange at random distances from the continuous optimum.
-STARTS = 6
+#: How far from the continuous optimum whole counts are looked for, in units of each schedule.
+REACH = 1000.0
+#: Every mixed-integer program gives what it has after some seconds, as one branch of thousands of schedules can take
+#: hours; and is not presolved, as HiGHS may write to standard output where it undoes that.
+UNATTENDED = {"time_limit": 10.0, "presolve": False}
+#: Starts of the exchange at random distances from the continuous optimum, and the largest distance of a count.
+STARTS, SPREAD = 6, 25.0
 #: Working sets that the continuous optimum is sought over.
 SETS = 12
 #: What stands for an infinite loss in a line search.
@@ -168,6 +172,15 @@ class IntegerProgram:
         """The program with further rows ``rows @ m <= bounds``."""
         return replace(self, matrix=np.vstack([self.matrix, rows]), upper=np.append(self.upper, bounds))
 
+    def less(self, plan: Array) -> IntegerProgram:
+        """The program of what comes on top of a plan."""
+        return replace(
+            self,
+            upper=self.upper - self.matrix @ plan,
+            level=self.level - self.equal @ plan,
+            constant=self.totals(plan[None])[0],
+        )
+
     def linear(self, slope: Array) -> Any:
         """Continuous counts with the most of ``slope @ m``: scipy's answer to the linear program."""
         return linprog(
@@ -193,12 +206,15 @@ class IntegerPlan:
         −log Φ below which no whole counts that keep the constraints can come.
     relaxed : float
         −log Φ below which no counts, whole or not, can come.
+    stopped : bool
+        Whether an interrupt from the keyboard ended the search.
     """
 
     counts: Array
     loss: float
     bound: float
     relaxed: float
+    stopped: bool = False
 
     @property
     def proven(self) -> bool:
@@ -212,7 +228,7 @@ def solve(program: IntegerProgram, near: Array | None = None) -> IntegerPlan | N
     Small problems end with a proof: up to some ten schedules and twenty units in a few tenths of a second (the six
     sequences of a stepped wedge with twelve clusters, nine points with nine runs, eight with twenty), more where
     prices or bounds separate the schedules. Larger ones end with the better of exchange and of a few mixed-integer
-    programs, and the bound that these prove.
+    programs, and the bound that these prove. An interrupt from the keyboard ends the search with the best so far.
 
     Parameters
     ----------
@@ -244,9 +260,14 @@ def solve(program: IntegerProgram, near: Array | None = None) -> IntegerPlan | N
     scaled, plan = found
     cut = scaled.cut(centre)
     below = -float(np.log(_highest(program, cut)))
-    plan, bound = _proved(scaled, cut, centre, exchange(scaled, plan))
+    kept = [(plan, below)]
+    with Stoppable(kept) as search:
+        kept.append((exchange(scaled, plan), below))
+        if scaled.loss(kept[-1][0]) - below > EQUAL:  # a plan as good as any counts at all needs no further proof
+            kept.append(_proved(scaled, cut, centre, kept[-1][0]))
+    plan, bound = kept[-1]
     loss = program.loss(plan)
-    return IntegerPlan(plan, loss, min(loss, origin + max(bound, below)), min(loss, origin + below))
+    return IntegerPlan(plan, loss, min(loss, origin + max(bound, below)), min(loss, origin + below), search.stopped)
 
 
 def approximate(program: IntegerProgram, near: Array | None = None) -> Array | None:
@@ -425,21 +446,26 @@ def _nearest(program: IntegerProgram, centre: Array) -> Array | None:
 
 
 def _closest(program: IntegerProgram, centre: Array) -> Array | None:
-    """Whole counts that keep the constraints, with the least sum of distances from some counts."""
-    rows, bounds = program.rows
+    """Whole counts that keep the constraints, with the least sum of distances from some counts, within `REACH` of them.
+
+    Counts are solved for less the lowest in reach: of millions, the tolerance of the solver is more than a unit.
+    """
+    base = np.maximum(np.floor(centre) - REACH, 0.0)
+    near = program.less(base)
+    rows, bounds = near.rows
     one, none = sp.eye_array(program.size), np.zeros((len(rows), program.size))
     answer = milp(
         np.repeat([0.0, 1.0], program.size),
         constraints=[
             LinearConstraint(np.hstack([rows, none]), -np.inf, bounds),
-            LinearConstraint(sp.hstack([one, -one], format="csc"), -np.inf, centre),
-            LinearConstraint(sp.hstack([one, one], format="csc"), centre, np.inf),
+            LinearConstraint(sp.hstack([one, -one], format="csc"), -np.inf, centre - base),
+            LinearConstraint(sp.hstack([one, one], format="csc"), centre - base, np.inf),
         ],
         integrality=np.repeat([1, 0], program.size),
-        bounds=Bounds(0.0, np.append(program.highest, np.full(program.size, np.inf))),
-        options={"mip_rel_gap": 0.01, "node_limit": 10 * BRANCHES, "time_limit": SECONDS},
+        bounds=Bounds(0.0, np.append(np.minimum(program.highest - base, 2.0 * REACH), np.full(program.size, np.inf))),
+        options={"mip_rel_gap": 0.01, "node_limit": 10 * BRANCHES, **UNATTENDED},
     )
-    return None if answer.x is None else _whole(program, answer.x[: program.size])
+    return None if answer.x is None else _whole(program, base + answer.x[: program.size])
 
 
 def _least(program: IntegerProgram, price: Array) -> Array | None:
@@ -455,7 +481,7 @@ def _least(program: IntegerProgram, price: Array) -> Array | None:
         constraints=LinearConstraint(np.tile(rows, 2), -np.inf, bounds),
         integrality=np.ones(2 * program.size),
         bounds=Bounds(0.0, np.append(np.minimum(program.highest, 1.0), program.highest)),
-        options={"node_limit": 10 * BRANCHES, "time_limit": SECONDS, "mip_rel_gap": ALIKE / 10},
+        options={"mip_rel_gap": ALIKE / 10, "node_limit": 10 * BRANCHES, **UNATTENDED},
     )
     return None if answer.x is None else _whole(program, answer.x.reshape(2, -1).sum(axis=0))
 
@@ -501,7 +527,7 @@ def _best_by_cuts(program: IntegerProgram, cuts: list[Cut]) -> tuple[Array | Non
         constraints=conditions,
         integrality=np.append(np.ones(program.size), 0),
         bounds=Bounds(0.0, np.append(program.highest, np.inf)),
-        options={"mip_rel_gap": EQUAL / 10, "node_limit": BRANCHES, "time_limit": SECONDS, "presolve": False},
+        options={"mip_rel_gap": EQUAL / 10, "node_limit": BRANCHES, **UNATTENDED},
     )
     if answer.status == 2:
         return None, -np.inf
@@ -520,7 +546,7 @@ def exchange(program: IntegerProgram, plan: Array) -> Array:
 
 def _better(program: IntegerProgram, plan: Array) -> Array | None:
     """A better plan one exchange away: the best of the first few that promise most, else the best of all."""
-    loss, trials = program.loss(plan), _promising(program, plan)
+    loss, trials = program.loss(plan), _promising(program, plan, EQUAL / 10)
     for part in (trials[:FIRST], trials[FIRST:]):
         losses = program.losses(part)
         best = int(np.argmin(np.append(losses, loss - EQUAL / 10)))
@@ -529,30 +555,86 @@ def _better(program: IntegerProgram, plan: Array) -> Array | None:
     return None
 
 
-def _promising(program: IntegerProgram, plan: Array) -> Array:
-    """Plans one exchange away that keep the constraints and promise most.
-
-    Φ is concave: an exchange that loses to first order loses altogether.
-    """
-    gains, rows = program.gains(plan), program.rows[0]
-    room = program.rows[1] - rows @ plan + SLACK
-    used = np.flatnonzero(plan)
+def _promising(program: IntegerProgram, plan: Array, least: float) -> Array:
+    """Plans one exchange away that keep the constraints and promise most: each a gain in log Φ above the least."""
+    rows = program.rows[0]
+    room, promise = program.rows[1] - rows @ plan + SLACK, _Promise.at(program, plan)
+    used = promise.used
     found = [np.zeros((0, 4))]
-    for give, take in EXCHANGES:
-        givers = used[plan[used] >= give] if give else np.zeros(1, dtype=int)
+    for number, (give, take) in enumerate(EXCHANGES):
+        givers = np.flatnonzero(plan[used] >= give) if give else np.zeros(1, dtype=int)
         takers = np.arange(program.size) if take else np.zeros(1, dtype=int)
-        worth = take * gains[takers] - give * gains[givers][:, None]
-        i, j = np.nonzero(worth > 0)
-        order = np.argsort(-worth[i, j], kind="stable")[: 4 * PROMISING]
-        a, b = givers[i[order]], takers[j[order]]
+        most = promise.of(give, take, givers, takers)
+        i, j = np.nonzero(most > least)
+        order = np.argsort(-most[i, j], kind="stable")[: 4 * PROMISING]
+        i, j = i[order], j[order]
+        a, b = used[givers[i]], takers[j]
         fits = (take * rows[:, b] - give * rows[:, a] <= room[:, None]).all(axis=0)
-        a, b = a[fits], b[fits]
-        found.append(
-            np.column_stack([worth[i[order], j[order]][fits], np.full(len(a), EXCHANGES.index((give, take))), a, b])
-        )
+        found.append(np.column_stack([most[i, j], np.full(len(a), number), a, b])[fits])
     moves = np.concatenate(found)
     moves = moves[np.argsort(-moves[:, 0], kind="stable")[:PROMISING]]
     return _moved(plan, moves)
+
+
+@dataclass(frozen=True, eq=False)
+class _Promise:
+    """The most that exchanges at a plan can gain in log Φ.
+
+    With C the covariance at the plan, UUᵀ minus the derivative of the loss, and D the change of the information,
+
+        log Φ(M + D) − log Φ(M) ≤ tr(UᵀDU) − X ω(√Y)/Y,    X = tr(UᵀDCDU),    Y = tr(CDCD),    ω(t) = t − log(1 + t):
+
+    the loss is at least −Σ w log(1 + λ), over the eigenvalues λ of D relative to M and the shares w that U gives them,
+    and λ − log(1 + λ) ≥ ω(|λ|) ≥ λ² ω(Λ)/Λ² for all |λ| ≤ Λ.
+
+    Attributes
+    ----------
+    gains : array, shape (S,)
+        tr(UᵀIU) for one unit on each schedule.
+    used : array
+        The schedules in use, and the first one.
+    own, others : arrays, shapes (2, S) and (2, used, S)
+        X and Y of one unit on each schedule, and between the schedules in use and all others.
+    """
+
+    gains: Array
+    used: Index
+    own: Array
+    others: Array
+
+    @classmethod
+    def at(cls, program: IntegerProgram, plan: Array) -> _Promise:
+        """At a plan of finite loss."""
+        used = np.union1d([0], np.flatnonzero(plan))  # the first one stands for none, where no unit is given
+        covariances = np.linalg.pinv(program.totals(plan[None])[0], rcond=BLIND, hermitian=True)
+        point = program.criterion.at(list(covariances), SMOOTHING)
+        own, others = np.zeros((2, program.size)), np.zeros((2, len(used), program.size))
+        for k, (C, U) in enumerate(zip(covariances, point.directions(point.own), strict=True)):
+            root = _root(C)
+            seen = root.T @ program.information[:, k]
+            for kind, side in enumerate((U, root)):
+                each = (seen @ side).reshape(program.size, -1)
+                own[kind] += np.einsum("si,si->s", each, each)
+                others[kind] += each[used] @ each.T
+        return cls(program.gains(plan), used, own, others)
+
+    def of(self, give: int, take: int, givers: Index, takers: Index) -> Array:
+        """The most that exchanges gain, shape (givers, takers); givers are positions among the schedules in use.
+
+        −∞ for those that gain nothing to first order.
+        """
+        given = self.used[givers]
+        gain = take * self.gains[takers] - give * self.gains[given][:, None]
+        squares = take**2 * self.own[:, None, takers] + give**2 * self.own[:, given, None]
+        X, Y = np.maximum(squares - 2.0 * give * take * self.others[:, givers][..., takers], 0.0)
+        size = np.sqrt(Y)
+        return np.where(gain > 0, gain - X * (size - np.log1p(size)) / np.where(Y > 0, Y, 1.0), -np.inf)
+
+
+def _root(matrix: Array) -> Array:
+    """R with RRᵀ the matrix, positive semi-definite."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 def _moved(plan: Array, moves: Array) -> Array:
@@ -603,7 +685,7 @@ def _better_than(program: IntegerProgram, cuts: list[Cut], loss: float) -> tuple
 
 def _cuts_near(program: IntegerProgram, plan: Array) -> list[Cut]:
     """Cuts half way from a plan to the best plans one exchange away."""
-    trials = _promising(program, plan)
+    trials = _promising(program, plan, -np.inf)
     best = np.argsort(program.losses(trials), kind="stable")[:NEIGHBOURS]
     return [program.cut(0.5 * (trial + plan)) for trial in trials[best]]
 
@@ -632,12 +714,13 @@ def listing(rows: Array, bounds: Array, highest: Array, order: Index) -> Array |
     least = np.minimum(rows, 0.0) * highest
     rest, spent = least.sum(axis=1), np.zeros((1, len(rows)))
     steps: list[tuple[Index, Array]] = []
-    held = 0
+    held = 0.0
     for s in order:
-        times = np.arange(highest[s] + 1.0)
-        held += len(spent) * len(times)
-        if len(spent) * len(times) > LISTED or held > HELD:
+        new = len(spent) * (highest[s] + 1.0)
+        held += new
+        if new > LISTED or held > HELD:
             return None
+        times = np.arange(highest[s] + 1.0)
         rest = rest - least[:, s]
         spent = (spent[:, None] + times[:, None] * rows[:, s]).reshape(-1, len(rows))
         kept = np.flatnonzero((spent + rest <= bounds + SLACK).all(axis=1))
@@ -664,7 +747,8 @@ def _after_more_starts(program: IntegerProgram, cuts: list[Cut], plan: Array, ce
 def _more_starts(program: IntegerProgram, plan: Array, centre: Array) -> Array:
     """The best of a plan and of exchanges from whole counts around the continuous optimum."""
     draws = np.random.default_rng(0).uniform(0.0, 2.0, (STARTS, program.size))
-    starts = [near for draw in draws if (near := _nearest(program, centre * draw)) is not None]
+    places = centre + np.clip((draws - 1.0) * centre, -SPREAD, SPREAD)
+    starts = [near for place in places if (near := _nearest(program, place)) is not None]
     return min([plan, *(_improved(program, near, plan) for near in starts)], key=program.loss)
 
 

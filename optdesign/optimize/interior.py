@@ -61,7 +61,9 @@ class Iterate:
     corners : Multipliers or None
         Of the criterion's corners, where the algorithm has them.
     stopped : bool
-        Whether it ended early, such as by an interrupt.
+        Whether an interrupt from the keyboard ended it.
+    limited : bool
+        Whether it ended at a limit of its own, before it was done.
     """
 
     z: Array
@@ -72,6 +74,13 @@ class Iterate:
     levels: Array | None = None
     corners: Multipliers | None = None
     stopped: bool = False
+    limited: bool = False
+
+    def finished(self) -> Iterate:
+        """Itself; the interrupt that stopped it goes on, to the search that it is a step of."""
+        if self.stopped:
+            raise KeyboardInterrupt
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,10 +19,11 @@ from threadpoolctl import threadpool_limits
 from optdesign.costs import Cost
 from optdesign.criteria import BoundCriterion, Criterion
 from optdesign.designs import DesignSpace
-from optdesign.errors import InfeasibleBudgetError, NotEstimableError, SpecificationError, is_number
+from optdesign.errors import InfeasibleBudgetError, NotEstimableError, SpecificationError, check_kind, is_number
+from optdesign.interrupts import Stoppable
 from optdesign.models import MixedModel, NominalValues
-from optdesign.optimize import OptimalDesign, optimize
-from optdesign.optimize.problem import make_problem
+from optdesign.optimize import OptimalDesign, Status, optimize
+from optdesign.optimize.problem import check_question, make_problem
 from optdesign.optimize.region import optimum
 from optdesign.optimize.scenarios import with_references
 
@@ -87,7 +88,8 @@ def optimize_law(
     -------
     OptimalLaw
         One parameter is searched on 41 even values, two on 11 × 11, three on 6 × 6 × 6, bounds included; then locally
-        (Nelder and Mead) from the best two. That is no proof over the family: a note says so.
+        (Nelder and Mead) from the best two. That is no proof over the family: a note says so. An interrupt from the
+        keyboard ends the search with the best law so far.
 
     Raises
     ------
@@ -112,10 +114,15 @@ def optimize_law(
     """
     low, high = _checked(bounds).T
 
+    def space_of(parameters: Mapping[str, float]) -> DesignSpace:
+        made = space(**parameters)
+        check_question(model, nominal, made, criterion, cost)
+        return made
+
     def law(place: Array) -> dict[str, float]:
         return dict(zip(bounds, ((1.0 - place) * low + place * high).tolist(), strict=True))
 
-    middle = space(**law(np.full(len(bounds), 0.5)))
+    middle = space_of(law(np.full(len(bounds), 0.5)))
     if middle.common_replicates:
         raise SpecificationError("common_replicates is not searched together with a law: set replicates to a number.")
     nominal = nominal.referring_to(middle.reference)
@@ -123,23 +130,29 @@ def optimize_law(
 
     def loss(place: Array) -> float:
         parameters = law(place)
-        seen.append((parameters, _loss(model, nominal, space(**parameters), criterion, cost, budget, order)))
+        seen.append((parameters, _loss(model, nominal, space_of(parameters), criterion, cost, budget, order)))
         return seen[-1][1]
 
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"), Stoppable(seen) as search:
         _search(loss, len(bounds))
     parameters, _ = min(seen, key=lambda pair: pair[1])
-    best = optimize(model, nominal, space(**parameters), criterion, cost, budget, order)
+    best = optimize(model, nominal, space_of(parameters), criterion, cost, budget, order)
+    how = "looked at before the search was stopped" if search.stopped else "a grid and a local search from its best"
     note = (
-        f"The law has {_words(parameters)}: the best of {len(seen)} laws of its family, a grid and a local search from "
-        "its best. The certificate holds among designs with that law."
+        f"The law has {_words(parameters)}: the best of {len(seen)} laws of its family, {how}. The certificate holds "
+        "among designs with that law."
     )
-    best = replace(best, warnings=(note, *best.warnings))
+    stopped = search.stopped or best.interrupted
+    status = Status.STOPPED if stopped else best.status
+    best = replace(best, warnings=(note, *best.warnings), status=status, interrupted=stopped)
     return OptimalLaw(MappingProxyType(parameters), best, _frame(seen, best.problem.criterion))
 
 
 def _checked(bounds: Mapping[str, tuple[float, float]]) -> Array:
     """Lowest and highest value of each parameter, shape (parameters, 2)."""
+    check_kind(
+        "bounds", bounds, Mapping, instead="a table of parameter to (lowest, highest), such as {'share': (0, 1)}"
+    )
     for name, pair in bounds.items():
         if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(map(is_number, pair)) and pair[0] < pair[1]):
             raise SpecificationError(
@@ -163,7 +176,7 @@ def _loss(
     try:
         problem = make_problem(model, nominal, space, criterion, cost, budget, order)
         problem.require_affordable()
-        return optimum(with_references(problem))[1].bound
+        return optimum(with_references(problem))[1].finished().bound
     except (NotEstimableError, InfeasibleBudgetError, np.linalg.LinAlgError):
         return np.inf
 

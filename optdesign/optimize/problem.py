@@ -22,9 +22,24 @@ from optdesign.covariance.encoded import EncodedRows, encode, fixed_columns
 from optdesign.covariance.information import Augmented, Information, Point, Subset
 from optdesign.covariance.nested import information_of
 from optdesign.covariance.profiles import design_information, parameters_of, random_effects
-from optdesign.criteria import BoundCriterion, Criterion, CriterionPoint, Multipliers, Parameters
+from optdesign.criteria import (
+    NO_VARIATION,
+    BoundCriterion,
+    Criterion,
+    CriterionPoint,
+    Multipliers,
+    Parameters,
+    check_criterion,
+)
 from optdesign.designs import Design, DesignSpace
-from optdesign.errors import ConvergenceError, InfeasibleBudgetError, SpecificationError, is_number
+from optdesign.errors import (
+    ConvergenceError,
+    InfeasibleBudgetError,
+    SpecificationError,
+    UnknownParameterError,
+    check_kind,
+    is_number,
+)
 from optdesign.linalg import SINGULAR, identified
 from optdesign.measures import Candidates
 from optdesign.models import MixedModel, NominalValues
@@ -443,6 +458,30 @@ def _possible(problem: Problem, names: Sequence[str]) -> bool:
     return bool(answer.status == 3 or (answer.status == 0 and -answer.fun >= EMPTY))
 
 
+def check_question(
+    model: MixedModel,
+    nominal: NominalValues,
+    space: DesignSpace,
+    criterion: Criterion,
+    cost: Cost,
+    limits: Mapping[str, tuple[Cost, float]] | None = None,
+) -> None:
+    """Kinds of the parts of a question, before anything is made of them."""
+    check_kind("model", model, MixedModel)
+    check_kind("nominal", nominal, NominalValues)
+    check_kind("space", space, DesignSpace)
+    check_criterion(criterion)
+    check_kind("cost", cost, Cost, instead="a Cost, such as Cost(units={'clinic': 50}, observation=1)")
+    wanted = "a table of name to (Cost, amount), such as {'hours': (Cost(observation=0.5), 300)}"
+    check_kind("limits", limits, Mapping, type(None), instead=wanted)
+    for name, limit in (limits or {}).items():
+        pair = limit if isinstance(limit, tuple | list) and len(limit) == 2 else (None, None)
+        if not (isinstance(pair[0], Cost) and is_number(pair[1]) and pair[1] > 0):
+            raise SpecificationError(
+                f"limits['{name}'] must be a pair of a Cost and an amount, a positive finite number; got {limit!r:.80}."
+            )
+
+
 def make_problem(
     model: MixedModel,
     nominal: NominalValues,
@@ -458,11 +497,11 @@ def make_problem(
     further = [(f"at most {limit[1]:,g} of {name} (limits)", *limit) for name, limit in (limits or {}).items()]
     budgets = ((BUDGET, cost, budget), *further)
     nominals = tuple(each.referring_to(space.reference) for each in criterion.scenarios or (nominal,))
-    parameters = parameters_needed(model, nominals[0], criterion)
+    bound = bound_criterion(model, nominals, criterion)
+    parameters = parameters_of_criterion(model, nominals[0], bound)
     _check_components(space, parameters)
     choice = choice_of(space, _cells(model, budgets), parameters)
     in_money = _in_money(space, choice, budgets, already is not None)
-    bound = bound_criterion(model, nominals, criterion)
     whole = np.eye(len(bound.names))
     nodes, informations = _settled_nodes(model, nominals, choice, order, whole)
     if already is not None:
@@ -471,13 +510,54 @@ def make_problem(
     if basis.shape[1] < len(whole):  # a sample of the candidates may miss what only a few of them identify
         informations = informations + _even(choice.information(model, each, order, nodes, whole) for each in nominals)
         basis = identified(informations.sum(axis=0))
-    bound.require_estimable(informations, "admissible design")
+    bound.require_estimable(informations, "admissible design", partial(_why_not, model, nominals[0], space))
     if one_factor(model, space.layout) and parameters == "fixed" and basis.shape[1] == len(whole):
         basis = _basis(encode(model, nominals[0], space.region.thinned(SAMPLE), 1))
     run = None if already is None else information_at(model, nominals, already, order, nodes, basis, parameters)
     return Problem(
         model, nominals, space, choice, order, nodes, bound, basis, *in_money, cost, budgets, parameters, already, run
     )
+
+
+def _why_not(model: MixedModel, nominal: NominalValues, space: DesignSpace, missing: Sequence[str]) -> str:
+    """Why no candidates identify some parameters: the schedules, the floating point, or the points themselves."""
+    encoding, X = fixed_columns(model, nominal, space.region.frame)
+    if not set(missing) <= set(encoding.fixed_names):
+        longest = space.candidates.points.groupby(space.candidates.by).size().max()
+        most = float(longest * space.times_each_row)
+        return (
+            f"units of at most {most:g} observation{'s' * (most > 1)}, all that the schedules have, cannot tell the "
+            "variance components apart. Offer schedules with more observations in a unit."
+        )
+    if (spread := _spread(X)) and spread**2 < SINGULAR:
+        return (
+            "columns of the model vary, but are so nearly combinations of each other that they cannot be told apart in "
+            f"floating point. {centring(model, space)}, or leave out terms that nearly repeat each other."
+        )
+    return NO_VARIATION
+
+
+def _spread(X: Array) -> float:
+    """Smallest singular value of the columns, at unit lengths, relative to the largest; 0 where it is rounding."""
+    lengths = np.linalg.norm(X, axis=0)
+    values = np.linalg.svd(X / np.where(lengths > 0, lengths, 1.0), compute_uv=False)
+    rounding = np.finfo(float).eps * max(X.shape)
+    return float(values[-1] / values[0]) if len(X) >= X.shape[1] and values[-1] > rounding * values[0] else 0.0
+
+
+def centring(model: MixedModel, space: DesignSpace) -> str:
+    """Advice to centre the covariates whose values are far from zero for how much they vary, where there are any."""
+    numeric = space.region.frame[sorted(model.covariates)].select_dtypes("number")
+    ends = {name: (column.min(), column.max()) for name, column in numeric.items()}
+    far = [f"'{name}' (from {a:g} to {b:g})" for name, (a, b) in ends.items() if min(abs(a), abs(b)) > b - a > 0]
+    return f"Centre and rescale {' and '.join(far) or 'the covariates'}"
+
+
+def largest_weight(model: MixedModel, nominal: NominalValues, space: DesignSpace) -> float:
+    """The largest Fisher weight of an observation at the candidates, random effects left out."""
+    frame = space.region.frame
+    encoding, X = fixed_columns(model, nominal, frame)
+    return float(model.weight(X @ nominal.beta_vector(encoding), frame).max() / nominal.dispersion)
 
 
 def _in_money(
@@ -492,11 +572,9 @@ def _in_money(
     return _constraints(choice, rows, run), _beside_run(choice, price, run), money, _scale(choice, rows, run)
 
 
-def parameters_needed(model: MixedModel, nominal: NominalValues, criterion: Criterion) -> str:
-    """``"all"`` where the criterion names variance components or the dispersion, else ``"fixed"``."""
-    fixed, aliases, _ = parameters_of(model, nominal, "fixed")
-    named = [name for name in criterion.coefficients if aliases.get(name, name) not in fixed]
-    return "all" if named and set(named) <= set(parameters_of(model, nominal, "all")[0]) else "fixed"
+def parameters_of_criterion(model: MixedModel, nominal: NominalValues, bound: BoundCriterion) -> str:
+    """``"all"`` where the criterion is of variance components or the dispersion, else ``"fixed"``."""
+    return "fixed" if bound.names == parameters_of(model, nominal, "fixed")[0] else "all"
 
 
 def _priced(space: DesignSpace, choice: Choice, cost: Cost, budget: float) -> tuple[float, Array]:
@@ -531,9 +609,14 @@ def _basis(rows: EncodedRows) -> Array:
 
 
 def bound_criterion(model: MixedModel, nominals: Sequence[NominalValues], criterion: Criterion) -> BoundCriterion:
-    """The criterion for a model at the nominal values of each scenario, all with reference data."""
-    needed = parameters_needed(model, nominals[0], criterion)
-    return criterion.bind([_parameters(model, nominal, needed) for nominal in nominals])
+    """The criterion for a model at the nominal values of each scenario, all with reference data.
+
+    Of the fixed effects, and of the variance components and the dispersion only where it refers to one of them.
+    """
+    try:
+        return criterion.bind([_parameters(model, nominal, "fixed") for nominal in nominals])
+    except UnknownParameterError:
+        return criterion.bind([_parameters(model, nominal, "all") for nominal in nominals])
 
 
 def _parameters(model: MixedModel, nominal: NominalValues, needed: str) -> Parameters:

@@ -71,6 +71,8 @@ class ExactDesign:
     whole_bound : float
         The same among plans in whole numbers: higher where every schedule of a unit could be looked at, and within
         some millionths of one where the plan is proven the best.
+    stopped : bool
+        Whether an interrupt from the keyboard ended the search.
     """
 
     design: Design
@@ -80,13 +82,15 @@ class ExactDesign:
     efficiency_bound: float
     whole_bound: float
     others: Callable[[], list[Alternative]]
+    stopped: bool
 
     @property
     def status(self) -> str:
         """How the plan compares with all plans in whole numbers."""
         if self.whole_bound >= PROVEN:
             return "optimal among whole numbers"
-        return f"efficiency among whole numbers ≥ {floored(self.whole_bound, 4)}"
+        reached = f"efficiency among whole numbers ≥ {floored(self.whole_bound, 4)}"
+        return f"stopped early: {reached}" if self.stopped else reached
 
     @cached_property
     def alternatives(self) -> pd.DataFrame:
@@ -167,6 +171,8 @@ class OptimalDesign:
     budget : float
     problem : Problem or CrossedProblem
         What was asked, in numbers.
+    interrupted : bool
+        Whether Ctrl-C ended the search.
     """
 
     design: Design
@@ -183,10 +189,11 @@ class OptimalDesign:
     problem: Problem | CrossedProblem
     rounding: Callable[[], ExactDesign]
     asked: partial[OptimalDesign]
+    interrupted: bool = False
 
     @cached_property
     def rounded(self) -> ExactDesign:
-        """The exact design made from it, worked out at first use.
+        """The exact design made from it, worked out at first use; after Ctrl-C, the best one found by then.
 
         Raises
         ------
@@ -194,6 +201,12 @@ class OptimalDesign:
             Where the budget buys no design in whole numbers that estimates what the criterion needs.
         """
         return self.rounding()
+
+    def finished(self) -> OptimalDesign:
+        """Itself; the interrupt that stopped it goes on, to the search that it is a step of."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        return self
 
     def again(self, **changes: Any) -> OptimalDesign:
         """The best design for the same question with some of its parts changed: keywords of `optimize`."""

@@ -23,10 +23,11 @@ from optdesign.covariance.nested import information_of
 from optdesign.criteria import BoundCriterion
 from optdesign.designs import Design, Group, Region
 from optdesign.errors import InfeasibleBudgetError
+from optdesign.interrupts import Stoppable
 from optdesign.linalg import whitening
 from optdesign.measures import Measure
-from optdesign.optimize.integers import IntegerProgram, approximate, cheapest, listing, solve
-from optdesign.optimize.problem import Problem
+from optdesign.optimize.integers import IntegerPlan, IntegerProgram, approximate, cheapest, exchange, listing, solve
+from optdesign.optimize.problem import BUDGET, Problem
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -47,6 +48,8 @@ UNSEEN = 1e-6
 SCHEDULES = 1500
 #: Shares of the money that alternative plans may spend.
 SHARES = (1.0, 0.98, 0.95, 0.9)
+#: How often the budget plans may cost that are looked for where it buys none.
+MOST_TIMES = 8.0
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,15 @@ class Rounding:
         looked at.
     build : callable
         From counts on the pool's schedules to a design.
+    stopped : bool
+        Whether an interrupt from the keyboard ended the search.
     """
 
     pool: Pool
     design: Design
     bound: float
     build: Callable[[Array], Design]
+    stopped: bool
 
 
 def round_design(problem: Problem, z: Array) -> Rounding:
@@ -145,13 +151,17 @@ def round_design(problem: Problem, z: Array) -> Rounding:
     close = make_pool(problem, list(near))
     pool = _around(close) if every is None else make_pool(problem, every, close.basis)
     build = partial(_as_design, problem, pool)
-    counts, bound = solved(pool, np.array([near.get(s, 0.0) for s in pool.schedules]))
-    return Rounding(
-        pool, _preferred(pool, counts, build), bound if every is not None and problem.complete else -np.inf, build
-    )
+    plan = solved(pool, np.array([near.get(s, 0.0) for s in pool.schedules]))
+    designs = [build(plan.counts)]
+    with Stoppable(designs) as search:
+        if plan.stopped:
+            raise KeyboardInterrupt
+        designs.append(_preferred(pool, plan.counts, build))
+    bound = plan.bound if every is not None and problem.complete else -np.inf
+    return Rounding(pool, designs[-1], bound, build, search.stopped)
 
 
-def solved(pool: Pool, near: Array) -> tuple[Array, float]:
+def solved(pool: Pool, near: Array) -> IntegerPlan:
     """The best counts on a pool's schedules, from those near the continuous optimum, and their bound.
 
     Raises
@@ -162,7 +172,7 @@ def solved(pool: Pool, near: Array) -> tuple[Array, float]:
     plan = solve(pool.program, near)
     if plan is None:
         raise _nothing_found(pool)
-    return plan.counts, plan.bound
+    return plan
 
 
 def alternatives(rounding: Rounding) -> list[tuple[str, Design]]:
@@ -194,7 +204,7 @@ def _nothing_found(pool: Pool) -> InfeasibleBudgetError:
     """Why there is no plan: the budget, if a larger one would do, and otherwise the other constraints."""
     free = replace(pool, use=pool.use[1:], room=pool.room[1:])
     money = pool.problem.money
-    needed = cheapest(free.program, pool.use[0], 8.0 * money)
+    needed = cheapest(free.program, pool.use[0], MOST_TIMES * money)
     if np.isfinite(needed):
         return InfeasibleBudgetError(
             f"the budget leaves {money:,.2f}, which buys no design in whole units and observations that keeps the "
@@ -203,11 +213,25 @@ def _nothing_found(pool: Pool) -> InfeasibleBudgetError:
             needed,
         )
     return InfeasibleBudgetError(
-        "no design in whole units and observations was found that keeps the bounds on counts and replicates and the "
-        "shares that are asked for, and estimates what the criterion needs, at up to eight times the budget: a share "
-        "met exactly may need more units than the bounds allow, or no whole number of them. Widen the shares or the "
-        "bounds.",
+        "no design in whole units and observations was found that keeps every bound and estimates what the criterion "
+        f"needs. In its way: {'; '.join(_in_the_way(pool))}. Widen one of them."
     )
+
+
+def _in_the_way(pool: Pool) -> list[str]:
+    """The bounds any one of which could be left out for a plan to be found; all of them where there is none such."""
+    c, money = pool.problem.constraints, pool.problem.money
+    labels, equal = np.array(c.labels), np.array(c.equal_labels)
+    names = [name for name in dict.fromkeys([*c.labels, *c.equal_labels]) if name != BUDGET]
+
+    def suffices(name: str) -> bool:
+        kept, exact = (labels != name) & (labels != BUDGET), equal != name
+        freed = replace(
+            pool, use=pool.use[kept], room=pool.room[kept], exact=pool.exact[exact], level=pool.level[exact]
+        )
+        return bool(np.isfinite(cheapest(freed.program, pool.use[0], MOST_TIMES * money)))
+
+    return list(filter(suffices, names)) or [f"the {money:,.2f} that the budget leaves", *names]
 
 
 def every_schedule(problem: Problem) -> list[Schedule] | None:
@@ -438,17 +462,23 @@ def _one_schedule_each(pool: Pool, counts: Array) -> Array | None:
     types = [pool.schedules[i].unit_type for i in used]
     choices = [sorted(used[np.equal(types, t)], key=lambda i: -counts[i]) for t in sorted(set(types))]
     chosen = [choice[0] for choice in choices]
-    best = _with_schedules(pool, chosen)
+    best = _with_schedules(pool, chosen, [])
     for position, choice in enumerate(choices):
         for i in choice[1:]:
-            trial = _with_schedules(pool, [*chosen[:position], i, *chosen[position + 1 :]])
+            changed = [*chosen[:position], i, *chosen[position + 1 :]]
+            # The same numbers on the changed schedules, or one unit fewer on a dearer one, are a good start.
+            starts = [] if best is None else [best[chosen], best[chosen] - np.eye(1, len(chosen), position)[0]]
+            trial = _with_schedules(pool, changed, starts)
             if trial is not None and (best is None or pool.program.loss(trial) < pool.program.loss(best)):
-                best, chosen[position] = trial, i
+                best, chosen = trial, changed
     return best
 
 
-def _with_schedules(pool: Pool, chosen: list[int]) -> Array | None:
-    found = approximate(pool.of(chosen).program)
+def _with_schedules(pool: Pool, chosen: list[int], starts: list[Array]) -> Array | None:
+    """Counts on the chosen schedules alone, by exchange from the first start that will do, if any does."""
+    part = pool.of(chosen).program
+    near = next((m for m in starts if part.keeps(m[None])[0] and np.isfinite(part.loss(m))), None)
+    found = approximate(part) if near is None else exchange(part, near)
     if found is None:
         return None
     plan = np.zeros(len(pool.schedules))

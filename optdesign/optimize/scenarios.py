@@ -13,7 +13,7 @@ def with_references(problem: Problem) -> Problem:
     """The problem with the least loss that each scenario allows on its own, where its criterion needs them."""
     if not isinstance(problem.criterion.mean, Worst):
         return problem
-    references = tuple(optimum(_alone(problem, number))[1].bound for number in range(len(problem.nominals)))
+    references = tuple(optimum(_alone(problem, number))[1].finished().bound for number in range(len(problem.nominals)))
     return replace(problem, criterion=replace(problem.criterion, mean=Worst(references)))
 
 

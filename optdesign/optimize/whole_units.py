@@ -58,14 +58,15 @@ def round_profiles(problem: Problem, choice: ProfileChoice, z: Array) -> Roundin
     columns[np.arange(len(kept)), problem.n_units + kept] = 1.0
     schedules = [Schedule(int(number), ()) for number in kept]
     pool = pool_of(problem, schedules, columns, np.zeros(len(z)), np.stack(sources, axis=1))
-    counts, bound = solved(pool, plain[kept])
+    plan = solved(pool, plain[kept])
 
     def build(counts: Array) -> Design:
         whole = np.zeros(len(plain))
         whole[kept] = counts
         return choice.design(whole)
 
-    return Rounding(pool, build(counts), bound if len(kept) == len(plain) else -np.inf, build)
+    bound = plan.bound if len(kept) == len(plain) else -np.inf
+    return Rounding(pool, build(plan.counts), bound, build, plan.stopped)
 
 
 def round_nested(problem: Problem, choice: NestedChoice, z: Array) -> Rounding:
@@ -83,13 +84,13 @@ def round_nested(problem: Problem, choice: NestedChoice, z: Array) -> Rounding:
         best = np.inf if counts is None else pool.program.loss(counts)
         numbers, near = np.concatenate([numbers, fresh]), np.append(near, np.zeros(len(fresh)))
         pool = _pool(problem, choice, own, numbers, pool.basis)
-    counts, _ = solved(pool, near)
+    plan = solved(pool, near)
 
     def build(counts: Array) -> Design:
         used = np.flatnonzero(counts)
         return _joined(choice, list(numbers[used]), [float(round(m)) for m in counts[used]])
 
-    return Rounding(pool, build(counts), -np.inf, build)
+    return Rounding(pool, build(plan.counts), -np.inf, build, plan.stopped)
 
 
 def masses_of_unit(choice: NestedChoice, numbers: Array) -> Array:

@@ -31,7 +31,23 @@ class Kind:
 REPORT = Kind(
     "report",
     frozenset({"index.html", "plan.json"}),
-    frozenset({"plan.csv", "schedule.csv", "precision.csv", "power.csv", "sensitivity.csv", "figures"}),
+    frozenset(
+        {
+            "report.md",
+            "report.json",
+            "report.pdf",
+            "tables.tex",
+            "plan.csv",
+            "field-sheet.csv",
+            "schedule.csv",
+            "precision.csv",
+            "power.csv",
+            "sensitivity.csv",
+            "robustness.csv",
+            "alternatives.csv",
+            "figures",
+        }
+    ),
 )
 COMPARISON = Kind(
     "comparison",

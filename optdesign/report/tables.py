@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from optdesign.costs import Cost
 from optdesign.designs import Design, Group
+from optdesign.measures import beside
 from optdesign.optimize import ExactDesign, OptimalDesign
-from optdesign.study import telling, words
+from optdesign.study import judging, telling, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from optdesign.study import StudyResult
+
+
+#: Rows of the field sheet that a page shows, and what a narrow column calls the money for the plan's precision.
+MOST_SHEET_ROWS, NEEDS = 12, "needs for this precision"
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,12 @@ def money(best: OptimalDesign, unit: str, observation: str, currency: str) -> Ta
     return Table(f"Money{f', in {currency}' if currency else ''}", header, rows, total=True)
 
 
+def money_of(result: StudyResult) -> Table:
+    """What the plan costs."""
+    study = result.study
+    return money(result.best, study.unit, study.observation, study.currency)
+
+
 def _alone(plan: Design) -> list[Design]:
     """Each group of a plan as a design of its own; a crossed plan is one group."""
     if plan.crossing is not None:
@@ -117,6 +129,16 @@ def precision(result: StudyResult) -> Table:
     header = ["two-term / leading" if c == "ratio" else str(c) for c in frame]
     caption = "Standard errors at the plan, by order of the covariance"
     return Table(caption, ["Coefficient", *header], _numbers(frame))
+
+
+def checked_precision(result: StudyResult) -> Table:
+    """The same, and how far each variance by the order used is from that by another."""
+    table, other = precision(result), judging.compared_with(result)
+    if other is None or not result.best.model.factors:
+        return table
+    header = [*table.header, f"variance, {result.best.order} against {other}"]
+    off = map(words.difference, judging.off_by(result, other))
+    return replace(table, header=header, rows=[[*row, each] for row, each in zip(table.rows, off, strict=True)])
 
 
 def _numbers(frame: pd.DataFrame) -> list[list[str]]:
@@ -161,7 +183,86 @@ def components(result: StudyResult) -> list[Table]:
     return tables
 
 
+def doubts(result: StudyResult) -> Table:
+    """What the plan is worth under other nominal values."""
+    what = "× times as believed, se standard errors of the pilot" if result.fit else "× times as believed"
+    caption = f"The plan under other nominal values ({what}{_of(result, '; ')})"
+    return _mixed(caption, result.doubts, text=2)
+
+
+def alternatives(result: StudyResult) -> Table:
+    """The plan beside others for the same money."""
+    frame = result.alternatives.drop(columns="spend").rename(columns={"units": words.plural(result.study.unit)})
+    frame = frame.rename(columns={"observations": words.plural(result.study.observation)})
+    currency = result.study.currency
+    caption = f"Designs for the same money{f', in {currency}' if currency else ''}{_of(result, ' (', ')')}"
+    return _mixed(caption, frame.rename(columns={words.MONEY: NEEDS}), text=1)
+
+
+def _of(result: StudyResult, before: str, after: str = "") -> str:
+    return "" if result.coefficient is None else f"{before}standard errors of {result.coefficient}{after}"
+
+
+def _mixed(caption: str, frame: pd.DataFrame, text: int) -> Table:
+    """A table of a data frame whose columns are shares, money, numbers and text."""
+    form: dict[str, Callable[[Any], str]] = {
+        "efficiency": words.percent,
+        "power": words.probability,
+        NEEDS: _whole,
+    }
+    columns = [[form.get(str(c), judging.shown)(value) for value in frame[c]] for c in frame]
+    header = [str(name)[:1].upper() + str(name)[1:] for name in frame]
+    return Table(caption, header, list(zip(*columns, strict=True)), text=text)
+
+
+def _whole(amount: float) -> str:
+    return words.money(round(amount), "")
+
+
+def first_rows(result: StudyResult, sheet: pd.DataFrame, who: str) -> Table:
+    """The beginning of a field sheet."""
+    shown = sheet.head(MOST_SHEET_ROWS).rename(columns={"observations": words.plural(result.study.observation)})
+    more = f", the first {len(shown)} of {len(sheet):,}" if len(sheet) > len(shown) else ""
+    rows = [[str(value) for value in row] for row in shown.to_numpy(dtype=object)]
+    return Table(f"Field sheet, a row per {who}{more}", [str(c) for c in shown], rows, text=sheet.shape[1])
+
+
 # Files
+
+
+def field_sheet(result: StudyResult) -> pd.DataFrame:
+    """A row per unit in the order drawn: what is constant in every unit, how many observations, and where.
+
+    Without grouping factor it is the schedule itself, a row per observation.
+    """
+    import pandas as pd
+
+    plan = result.best.rounded
+    rows = beside(schedule(plan, result.study.tables.report.seed), ("observations", "at"))
+    if plan.design.layout is None:
+        return rows
+    factor, *inner = plan.design.layout.factors
+    told = [str(name) for name in rows if name not in (factor, "group")]
+    constant = rows.groupby(factor)[told].nunique().max() == 1
+    between = [name for name in told if constant[name] and name not in inner]
+    within = [name for name in told if name not in between]
+    sheet: list[dict[str, Any]] = []
+    for unit, own in rows.groupby(factor, sort=False):
+        set_here: dict[str, Any] = {name: own[name].iloc[0] for name in between}
+        where = {"at": _places(own[within])} if within else {}
+        sheet.append({factor: unit, **set_here, "observations": len(own), **where})
+    return pd.DataFrame(sheet)
+
+
+def _places(rows: pd.DataFrame) -> str:
+    """The points of one unit in order, with their times."""
+    names = [str(name) for name in rows]
+    times: Counter[tuple[Any, ...]] = Counter(rows.itertuples(index=False, name=None))
+    points: list[dict[str, Any]] = []
+    for at, k in times.items():
+        here: dict[str, Any] = dict(zip(names, at, strict=True))
+        points.append({"at": here, "times": k})
+    return words.schedule(points)
 
 
 def schedule(plan: ExactDesign, seed: int) -> pd.DataFrame:

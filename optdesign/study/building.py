@@ -146,6 +146,15 @@ def already_of(study: Study) -> Design | None:
         return Design.from_frame(read_frame(study, name), study.layout, study.model.covariates)
 
 
+def pilot_of(study: Study) -> Design | None:
+    """The pilot's own design, if there was a pilot with at most one grouping factor."""
+    name = study.tables.nominal.from_pilot
+    if name is None or len(study.factors) > 1:
+        return None
+    with placed(study, "nominal", "from_pilot"):
+        return Design.from_frame(read_frame(study, name), study.layout, study.model.covariates)
+
+
 def criterion_of(study: Study, space: DesignSpace) -> Criterion:
     """What is minimised; 'c' alone is the variance of the tested coefficient."""
     table = study.tables.goal.stated

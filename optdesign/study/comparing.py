@@ -13,9 +13,8 @@ from optdesign.compare.layouts import named_spaces
 from optdesign.errors import AsymptoticRegimeWarning, SpecificationError
 from optdesign.study.building import placed
 from optdesign.study.reading import Study
-from optdesign.study.result import plain, versions
+from optdesign.study.result import coefficient_of_interest, plain, versions
 from optdesign.study.running import Question, ask, explained
-from optdesign.study.telling import coefficient_of_interest
 from optdesign.study.words import money
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class StudyComparison:
     def coefficients(self) -> tuple[str, ...]:
         """The coefficient that is tested, or that alone the criterion is about; all of them where there is none."""
         best = self.first.designs[self.first.best]
-        name = coefficient_of_interest(best, self.study)
+        name = coefficient_of_interest(best, self.study.tables.test)
         return best.covariance.names if name is None else (name,)
 
     @cached_property

@@ -429,7 +429,7 @@ def _nominal_problems(study: Study, pilot: list[str] | None) -> Iterator[Problem
         for name in sorted(needed - set(pilot)) if pilot else ():
             yield ("model", "formula"), _no_column(name, pilot or [], nominal.from_pilot)
         return
-    yield from _unbuildable(NominalValues, "nominal", nominal.model_dump(exclude={"from_pilot"}))
+    yield from _unbuildable(NominalValues, "nominal", nominal.model_dump(exclude={"from_pilot", "source"}))
     for factor in factors:
         if factor not in nominal.covariance:
             yield (

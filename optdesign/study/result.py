@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from optdesign.fit import Fit
     from optdesign.inference import SampleSize
     from optdesign.optimize import OptimalDesign
+    from optdesign.optimize.profile import Surface
+    from optdesign.study.tables import Test
 
 #: Libraries whose version may change a digit of a plan.
 LIBRARIES = ("numpy", "scipy", "pandas", "formulaic", "glmm", "cvxpy")
@@ -51,8 +53,12 @@ class StudyResult:
     budget_line : DataFrame or None
         Columns ``replicates``, ``units``, ``value``, ``efficiency``: the best design with the same number of
         observations in every unit. None without a layout.
-    surface : DataFrame or None
+    surface : Surface or None
         The criterion over numbers of units and observations per unit. None without a layout.
+    doubts : DataFrame
+        What the plan is worth under other nominal values: a row per case.
+    alternatives : DataFrame
+        The plan beside equal allocation and the pilot's design, for the same money.
     warnings : tuple of str
     seconds : float
         How long it took.
@@ -66,7 +72,9 @@ class StudyResult:
     power_curves: pd.DataFrame | None
     needed: SampleSize | None
     budget_line: pd.DataFrame | None
-    surface: pd.DataFrame | None
+    surface: Surface | None
+    doubts: pd.DataFrame
+    alternatives: pd.DataFrame
     warnings: tuple[str, ...]
     seconds: float
 
@@ -76,6 +84,11 @@ class StudyResult:
         best = self.best
         frame = best.space.region.frame if best.nominal.reference is None else best.nominal.reference
         return formulas.learn(best.model.parsed, frame)
+
+    @property
+    def coefficient(self) -> str | None:
+        """The coefficient that is tested, or the only one that the criterion is about."""
+        return coefficient_of_interest(self.best, self.study.tables.test)
 
     def nominal_value(self, coefficient: str) -> float:
         """Nominal value of a coefficient, by its name or that of its term."""
@@ -123,6 +136,21 @@ class StudyResult:
             f"Standard errors\n{self.precision.to_string(float_format='%.6g')}{power}\n"
             f"{telling.proof_of(self)}{notes}"
         )
+
+
+def coefficient_of_interest(best: OptimalDesign, test: Test | None) -> str | None:
+    """The coefficient that is tested, or the only one that the criterion is about."""
+    from optdesign.criteria import COptimality
+
+    if test is not None:
+        name = test.coefficient
+    elif isinstance(best.criterion, COptimality) and isinstance(best.criterion.combination, Mapping):
+        name, *others = best.criterion.combination
+        if others:
+            return None
+    else:
+        return None
+    return best.covariance.names[best.covariance.position(name)]
 
 
 def groups_of(design: Design) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from optdesign import formula as formulas
-from optdesign.covariance import coefficient_index
-from optdesign.designs import Distinct
+from optdesign.covariance import AsymptoticCovariance, coefficient_index
 from optdesign.errors import (
     AsymptoticRegimeWarning,
     InfeasibleBudgetError,
@@ -27,24 +26,27 @@ from optdesign.errors import (
 from optdesign.fit import Fit, fit
 from optdesign.inference import SampleSize, WaldTest, power, power_curve, sample_size, smallest_count
 from optdesign.models import NominalValues
-from optdesign.optimize import OptimalDesign, Status, optimize
+from optdesign.optimize import OptimalDesign, optimize
 from optdesign.optimize.crossed import crossed_problem
 from optdesign.optimize.crossed_problem import CrossedProblem
 from optdesign.optimize.problem import Problem, bound_criterion, make_problem
-from optdesign.optimize.profile import budget_line, criterion_surface
+from optdesign.optimize.profile import Surface, budget_line, criterion_surface
 from optdesign.optimize.scoring import reported
+from optdesign.study.besides import alternatives
 from optdesign.study.building import (
     already_of,
     cost_of,
     criterion_of,
     limits_of,
+    pilot_of,
     placed,
     read_frame,
     space_of,
     test_of,
 )
+from optdesign.study.doubting import doubts
 from optdesign.study.reading import Study
-from optdesign.study.result import StudyResult
+from optdesign.study.result import StudyResult, coefficient_of_interest
 from optdesign.study.words import money, plural
 
 if TYPE_CHECKING:
@@ -73,6 +75,14 @@ class Question:
     already: Design | None
 
     @property
+    def encoding(self) -> formulas.Encoding:
+        """How the model's terms become columns: the levels are the pilot's, or those that the study offers."""
+        region = self.space.region.frame
+        return formulas.learn(
+            self.study.model.parsed, region if self.nominal.reference is None else self.nominal.reference
+        )
+
+    @property
     def parts(self) -> dict[str, Any]:
         """Arguments of `optimize`, of `make_problem`, and of `crossed_problem`."""
         goal = self.study.tables.goal
@@ -96,10 +106,15 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
         question = ask(study, progress)
         best = planned(question, progress)
         progress("working out what the plan can show")
-        precision = _precision(best)
-        tested = _Tested.of(question, best, _orders(precision))
+        found = _covariances(best)
+        precision = _precision(found)
+        tested = _Tested.of(question, best, list(found))
         progress("looking around the optimum")
         line, surface = _around(best)
+    progress("asking what if the nominal values are wrong")
+    coefficient = coefficient_of_interest(best, study.tables.test)
+    unsure = doubts(best, question.fit, question.encoding, coefficient, question.test)
+    others = alternatives(best, question.space, pilot_of(study), coefficient, question.test)
     notes = [*best.warnings, *(question.fit.notes if question.fit else ()), *_unspent(question, best)]
     # Most regime warnings are in best.warnings already, word for word.
     notes += [text for text in regime if not any(text in note for note in notes)]
@@ -113,6 +128,8 @@ def run(study: Study, progress: Callable[[str], None]) -> StudyResult:
         tested.needed,
         line,
         surface,
+        unsure,
+        others,
         tuple(dict.fromkeys([*notes, *tested.notes])),
         time.perf_counter() - start,
     )
@@ -122,11 +139,7 @@ def planned(question: Question, progress: Callable[[str], None]) -> OptimalDesig
     """The best design of a study, its errors with their place in the file; `KeyboardInterrupt` after Ctrl-C."""
     progress("finding the best design")
     with explained(question):
-        best = optimize(**question.parts)
-    # A study is done as a whole, or not at all; but a search among values also ends early by itself.
-    if best.status is Status.STOPPED and not any(isinstance(each, Distinct) for each in question.space.constraints):
-        raise KeyboardInterrupt
-    return best
+        return optimize(**question.parts).finished()  # a study is done as a whole, or not at all
 
 
 def _unspent(question: Question, best: OptimalDesign) -> Iterator[str]:
@@ -138,10 +151,6 @@ def _unspent(question: Question, best: OptimalDesign) -> Iterator[str]:
             f"The bounds leave {money(round(left), currency)} of {money(best.budget, currency)} unspent: raise the "
             "highest counts or replicates to use it, or lower the budget."
         )
-
-
-def _orders(precision: pd.DataFrame) -> list[str]:
-    return [str(name) for name in precision if name != "ratio"]
 
 
 @contextmanager
@@ -209,7 +218,7 @@ def _check_names(question: Question) -> None:
 
 
 def cheapest_price(question: Question) -> float:
-    """Price of the cheapest design within the bounds, fixed cost included; checks all that can be without a search."""
+    """Least price within the bounds, fixed cost included, of units whole or not; checks all that needs no search."""
     with explained(question):
         make: Callable[..., Problem | CrossedProblem] = crossed_problem if question.study.crossed else make_problem
         problem = make(**question.parts)
@@ -253,8 +262,8 @@ def _others(question: Question, name: str, value: object) -> str:
     return f" Missing, and seen in the pilot: {listed(seen[:6])}." if seen else ""
 
 
-def _precision(best: OptimalDesign) -> pd.DataFrame:
-    """Standard errors of the plan by order, and the ratio of the two-term to the leading ones where both exist."""
+def _covariances(best: OptimalDesign) -> dict[str, AsymptoticCovariance]:
+    """Covariances of the plan, what has been run included, by every order that has a finite answer here."""
     further = ["exact"] if best.model.is_gaussian else ["averaged"]
     problems = [
         replace(best.problem, order=order) for order in dict.fromkeys(["leading", "two-term", *further, best.order])
@@ -263,6 +272,11 @@ def _precision(best: OptimalDesign) -> pd.DataFrame:
     for problem in problems:
         with suppress(SpecificationError):  # an order that has no finite answer here
             found[problem.order] = reported(problem, best.nominal, best.rounded.design)
+    return found
+
+
+def _precision(found: Mapping[str, AsymptoticCovariance]) -> pd.DataFrame:
+    """Standard errors of the plan by order, and the ratio of the two-term to the leading ones where both exist."""
     frame = pd.DataFrame(
         {order: cov.standard_errors for order, cov in found.items()},
         index=pd.Index(found["leading"].names, name="coefficient"),
@@ -340,7 +354,7 @@ def _counts(best: OptimalDesign, test: WaldTest, needed: SampleSize | None) -> l
     return [float(count) for count in counts if count >= lowest]
 
 
-def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+def _around(best: OptimalDesign) -> tuple[pd.DataFrame | None, Surface | None]:
     """The budget line and the criterion's surface; of one factor, and no surface around what has been run."""
     design = best.design
     if len(design.counts) != 1:

@@ -82,11 +82,15 @@ class Nominal(Table):
         default=1.0, description="a positive number, the residual variance of a Gaussian response"
     )
 
+    source: Name | None = Field(
+        default=None, description="where the values come from, text for the report such as 'Thall and Vail (1990)'"
+    )
+
     @model_validator(mode="after")
     def _one_source(self) -> Nominal:
         if self.from_pilot is None and self.beta is None:
             raise ValueError("give either from_pilot = 'file.csv', or beta = … (with covariance and dispersion).")
-        if self.from_pilot is not None and len(self.model_fields_set) > 1:
+        if self.from_pilot is not None and self.model_fields_set - {"from_pilot", "source"}:
             raise ValueError(
                 f"from_pilot fits all values, so nothing else may be stated; got {', '.join(_given(self))}."
             )

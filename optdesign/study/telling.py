@@ -25,8 +25,6 @@ from optdesign.study.words import (
 
 if TYPE_CHECKING:
     from optdesign.designs import Design, Group
-    from optdesign.optimize import OptimalDesign
-    from optdesign.study.reading import Study
     from optdesign.study.result import StudyResult
     from optdesign.study.tables import Test
 
@@ -51,32 +49,21 @@ NEGLECTED = {
 
 def summary(result: StudyResult) -> str:
     """The plan, what it costs, what it buys, what it rests on, and that nothing better exists."""
+    from optdesign.study import judging
+
     best, study = result.best, result.study
     names = (study.unit, study.observation)
     amount = f"{money(best.rounded.spend, '')} of {money(best.budget, study.currency)}"
     return sentence(
         [
             f"{plan(best.rounded.design, *names)}: {totals(best.rounded.design, *names)}, {amount}",
-            precision(result, coefficient_of_interest(result.best, result.study)),
+            precision(result, result.coefficient),
             power(result),
+            judging.saving(result),
             f"This assumes {_belief(result)}",
             "" if study.crossed else at_most_better(best.rounded.efficiency_bound),
         ]
     )
-
-
-def coefficient_of_interest(best: OptimalDesign, study: Study) -> str | None:
-    """The coefficient that is tested, or the only one that the criterion is about."""
-    from optdesign.criteria import COptimality
-
-    test = study.tables.test
-    if test is not None:
-        name = test.coefficient
-    elif isinstance(best.criterion, COptimality) and len(best.criterion.coefficients) == 1:
-        (name,) = best.criterion.coefficients
-    else:
-        return None
-    return best.covariance.names[best.covariance.position(name)]
 
 
 def size(result: StudyResult) -> tuple[float, str]:
@@ -204,7 +191,7 @@ def regime(result: StudyResult) -> str:
     if "ratio" not in result.precision:
         return "The second term of the asymptotic covariance is infinite under this link: check the plan by simulation."
     ratios = result.precision["ratio"].astype(float)
-    name = coefficient_of_interest(result.best, result.study) or str(ratios.fillna(float("inf")).idxmax())
+    name = result.coefficient or str(ratios.fillna(float("inf")).idxmax())
     errors = result.precision.astype(float).to_dict(orient="index")[name]
     return asymptotics({str(column): error for column, error in errors.items()}, name)
 
@@ -236,22 +223,6 @@ def _scope(result: StudyResult) -> str:
 
     certificate = result.best.certificate
     return certificate.scope if isinstance(certificate, CrossedCertificate) else ""
-
-
-def equivalence(result: StudyResult) -> str:
-    """Why it is proved: the equivalence theorem in words."""
-    study = result.study
-    if study.crossed:
-        return (
-            "In the logarithms of the numbers of units, cells and replicates the loss is convex, and the set that the "
-            "money buys, too: the derivative in each number is what budget and bounds set as its price."
-        )
-    further = f", or on one more {study.unit}," if study.factor else ""
-    return (
-        f"Money spent on any candidate point{further} gains no more than the same money spent on what the design "
-        "already uses: the ratio of sensitivity to price, which budget and bounds set, is nowhere above one, and one "
-        "on everything in the design. By the equivalence theorem that is the proof."
-    )
 
 
 def nominal_source(result: StudyResult) -> str:

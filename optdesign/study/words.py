@@ -10,6 +10,9 @@ import numpy as np
 
 #: Probability above which a power is called just that.
 CERTAIN = 0.999
+#: What the designs of a comparison are called, and the column with what each would need to be as good.
+PLAN, EQUAL, PILOT = "this plan", "equal allocation", "the pilot's design"
+MONEY = "money for the precision of the plan"
 
 
 def plural(word: str) -> str:
@@ -63,6 +66,15 @@ def percent(share: float, digits: int = 0) -> str:
     ('72 %', '99.9 %')
     """
     return f"{100 * share:.{digits}f} %"
+
+
+def difference(share: float) -> str:
+    """A relative difference as a percentage with its sign; no minus sign on nothing.
+
+    >>> difference(0.0123), difference(-1e-6)
+    ('+1.2 %', '+0.0 %')
+    """
+    return f"{round(100 * share, 1) + 0.0:+.1f} %"
 
 
 def probability(value: float) -> str:

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 import optdesign as od
 from optdesign.criteria import Parameters
-from optdesign.optimize.integers import IntegerProgram, approximate, cheapest, relaxed, solve
+from optdesign.optimize.integers import (
+    EXCHANGES,
+    IntegerProgram,
+    _Promise,
+    approximate,
+    cheapest,
+    listing,
+    relaxed,
+    solve,
+)
 
 
 def bound(criterion, size):
@@ -219,3 +228,49 @@ def test_twenty_runs_are_found_among_thousands_of_points():
     best = od.optimize(model, od.NominalValues(np.zeros(10)), space, od.DOptimality(), od.Cost(observation=1), 20)
     assert best.rounded.efficiency_bound >= 0.9779 - 1e-6
     assert sum(group.count * group.replicates for group in best.rounded.design.groups) == 20
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        od.DOptimality(),
+        od.AOptimality(),
+        od.COptimality({"b1": 1.0, "b2": -1.0}),
+        od.EOptimality(),
+        od.Compound([(0.4, od.DOptimality()), (0.6, od.COptimality({"b0": 1.0}))]),
+    ],
+)
+def test_no_exchange_gains_more_than_it_promises(criterion, seed):
+    random = np.random.default_rng(seed)
+    roots = random.normal(size=(7, 3, 1 + seed % 2))
+    problem = with_total(roots @ roots.swapaxes(1, 2), criterion, 12)
+    plan = random.permutation([0.0, 1.0, 2.0, 3.0, 5.0, 0.0, 1.0])
+    promise = _Promise.at(problem, plan)
+    gained, promised = [], []
+    for give, take in EXCHANGES:
+        most = promise.of(give, take, np.arange(len(promise.used)), np.arange(7))
+        for (i, j), value in np.ndenumerate(most):
+            moved = plan - give * np.eye(7)[promise.used[i]] + take * np.eye(7)[j]
+            if np.isfinite(value) and (moved >= 0).all():
+                gained.append(problem.loss(plan) - problem.loss(moved))
+                promised.append(value)
+    assert len(gained) > 100
+    assert (np.array(gained) <= np.array(promised) + 1e-7).all()
+    assert (np.array(promised) < np.array(gained) + 0.05).any()  # and some promises are nearly kept
+
+
+@pytest.mark.parametrize("total", [1e6, 1e8, 1e10, 1e12])
+def test_millions_of_units_end_with_a_proof(total):
+    """Two arms at prices 1 and 4: the variance 1/a + 1/b is least at a = 2 b, (1 + 2)²/total."""
+    parts = np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
+    found = solve(program(parts, od.COptimality({"b0": 1.0, "b1": -1.0}), [[1.0, 4.0]], [total + 0.5]))
+    assert found.proven
+    assert np.exp(found.loss) == pytest.approx(9.0 / total, rel=3e-6)
+    assert np.exp(found.bound) <= 9.0 / total * (1 + 1e-7)  # linear programs are solved to that
+    assert (found.counts % 1 == 0).all()
+    assert found.counts @ [1.0, 4.0] <= total + 0.5
+
+
+def test_a_listing_gives_up_before_it_writes_out_a_billion_counts():
+    assert listing(np.array([[1.0, 1.0]]), np.array([1e12]), np.array([1e12, 1e12]), np.array([0, 1])) is None

@@ -327,3 +327,8 @@ def test_report_folder_that_holds_something_else_is_left_alone(study, tmp_path):
     (tmp_path / "report" / "thesis.txt").write_text("all of it", encoding="utf-8")
     refused(study(), 2, "report", "not empty")
     assert (tmp_path / "report" / "thesis.txt").read_text(encoding="utf-8") == "all of it"
+
+
+def test_one_equals_sign_for_two_in_a_price(study):
+    path = study(*stated(("900 + 400*(trt == 'progabide')", "trt = 1")))
+    refused(path, 2, "'trt = 1' cannot be evaluated", "'==' asks whether two are equal")

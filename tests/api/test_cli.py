@@ -128,6 +128,16 @@ def test_check_names_the_line_of_each_thing_it_says():
     assert line_of["goal.order"] is None
 
 
+def test_check_states_no_price_where_nothing_bounds_designs_from_below(tmp_path):
+    text = STUDY.read_text(encoding="utf-8")
+    assert "counts = { subject = [20, 400] }" in text
+    (tmp_path / "epil.csv").write_bytes(STUDY.with_name("epil.csv").read_bytes())
+    (tmp_path / "study.toml").write_text(text.replace("counts = { subject = [20, 400] }", ""), encoding="utf-8")
+    outcome = invoke("check", tmp_path / "study.toml")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "costs less than" not in outcome.stdout
+
+
 def test_check_of_an_unaffordable_study_is_exit_code_1(tmp_path):
     text = STUDY.read_text(encoding="utf-8").replace("150_000", "10_000")
     (tmp_path / "epil.csv").write_bytes(STUDY.with_name("epil.csv").read_bytes())
@@ -377,3 +387,16 @@ except SystemExit as end:
 def test_progress_is_for_people_watching(monkeypatch):
     with optdesign.cli.commands.progress() as stage:
         stage("this goes nowhere, because nobody is watching")
+
+
+def test_the_package_runs_as_the_command():
+    found = subprocess.run(
+        [sys.executable, "-m", "optdesign", "--help"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"},
+    )
+    assert found.returncode == 0
+    assert "simulate" in found.stdout

@@ -69,9 +69,10 @@ def test_power_curves_pass_through_the_plan(result):
 
 def test_surroundings_are_never_above_the_optimum(result):
     assert result.budget_line["efficiency"].max() <= 1 + 1e-6
-    affordable = result.surface["spend"] <= result.best.budget
+    surface = result.surface.frame
+    affordable = surface["spend"] <= result.best.budget
     assert affordable.any()
-    assert result.surface.loc[affordable, "efficiency"].max() <= 1 + 1e-6
+    assert surface.loc[affordable, "efficiency"].max() <= 1 + 1e-6
     assert result.budget_line["efficiency"].max() > 0.9
 
 

@@ -186,3 +186,20 @@ def test_crossed_layouts_against_closed_forms(crossing):
     )
     assert best.budget == pytest.approx(B, rel=1e-5)
     assert best.certificate.efficiency_bound > 0.999999
+
+
+@pytest.mark.parametrize("goal", [{"value": 0.02}, {"test": od.WaldTest("treat"), "power": 0.8}])
+def test_the_plan_in_whole_numbers_reaches_the_goal(goal):
+    """By hand: arms of clusters with n observations each, variance Σ_arms 1/Σ_units 1/(τ + σ²/n)."""
+    cost = od.Cost({"cluster": 5.0}, observation=1.0)
+    guess = od.NominalValues([0.0, 0.5], {"cluster": 0.1}, 0.9)
+    best = od.cheapest(ARM, guess, space(replicates=(2, 30)), EFFECT, cost, **goal)
+    plan = best.rounded.design
+    arms = [[g for g in plan.groups if g.at["treat"] == arm] for arm in (0, 1)]
+    variance = sum(1 / sum(g.count / (0.1 + 0.9 / g.replicates) for g in arm) for arm in arms)
+    if "value" in goal:
+        assert variance <= 0.02
+    else:
+        assert od.power(ARM, guess, plan, goal["test"]) >= 0.8
+        assert variance < 0.5**2 / (1.959964 + 0.841621) ** 2  # less than the normal limit asks for
+    assert best.budget - 1 <= best.rounded.spend <= 1.01 * best.budget + 2

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optdesign import Cost
+from optdesign import Candidates, Cost, Share, Total
 from optdesign.costs import evaluate
 from optdesign.errors import SpecificationError
 
@@ -43,6 +43,12 @@ def test_a_price_is_finite_and_not_negative(bad, place):
     assert place in str(error.value)
 
 
+@pytest.mark.parametrize("place", ["cell", "fixed"])
+def test_what_no_covariate_changes_is_a_number(place):
+    with pytest.raises(SpecificationError, match=f"cost: {place} must be a finite number, not negative; got '3'"):
+        Cost(**{place: "3"})
+
+
 def test_units_are_a_table_by_factor():
     with pytest.raises(SpecificationError, match="units"):
         Cost(units=900)
@@ -50,7 +56,14 @@ def test_units_are_a_table_by_factor():
 
 @pytest.mark.parametrize(
     ("expression", "reason"),
-    [("900 + 400*tret", "tret"), ("900 +", "invalid syntax"), ("import os", ""), ("", "")],
+    [
+        ("900 + 400*tret", "tret"),
+        ("900 +", "invalid syntax"),
+        ("import os", ""),
+        ("", ""),
+        ("treat = 1", "'==' asks whether two are equal"),
+        ("arm", "could not convert"),
+    ],
 )
 def test_expression_that_cannot_be_evaluated_says_which_columns_there_are(expression, reason):
     with pytest.raises(
@@ -70,6 +83,24 @@ def test_expression_whose_value_is_no_price_says_where(expression, value):
         SpecificationError, match=rf"cost: observation = .* is {value} at .*'treat'.*finite and not negative"
     ):
         Cost(observation=expression).of_observations(FRAME)
+
+
+def test_values_of_a_row_are_shown_as_plain_numbers_and_text():
+    with pytest.raises(SpecificationError, match=r"at \{'treat': 1, 'dose': 1\.0, 'arm': 'b'\}"):
+        Cost(observation="-treat").of_observations(FRAME)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: Share("treat = 0", at_least=0.5).holds(FRAME),
+        lambda: Total("treat = 0", at_most=5).values(FRAME),
+        lambda: Candidates.from_frame(FRAME).where("treat = 0"),
+    ],
+)
+def test_an_assignment_is_no_condition(ask):
+    with pytest.raises(SpecificationError, match=r"'treat = 0' cannot be evaluated .*'==' asks"):
+        ask()
 
 
 def test_conditions_are_zero_or_one():

@@ -6,7 +6,7 @@ import pytest
 
 import optdesign as od
 from optdesign.report import tables
-from optdesign.study import telling
+from optdesign.study import judging, telling
 from optdesign.study.building import space_of
 from optdesign.study.explaining import explanation
 from optdesign.study.running import ask, cheapest_price
@@ -109,7 +109,7 @@ def test_a_crossed_plan_in_words(crossed):
     assert f"{cells / counts['subject']:g} items for each subject" in said
     assert f"{cells:g} cells" in said
     assert "among all numbers of units, cells and replicates" in telling.proof_of(crossed)
-    assert "price" in telling.equivalence(crossed)
+    assert "price" in judging.certificate(crossed)
 
 
 def test_a_complete_crossing_in_words():

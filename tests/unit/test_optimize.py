@@ -226,7 +226,7 @@ def test_budget_line_and_surface_peak_at_the_optimum():
     assert line["efficiency"].tolist() == [pytest.approx(v) for v in line["efficiency"]]
     assert line["efficiency"].iloc[1] == pytest.approx(1.0, abs=1e-6)
     assert line["efficiency"].max() <= 1 + 1e-6
-    surface = criterion_surface(best, [best.design.units, 2 * best.design.units], [n])
+    surface = criterion_surface(best, [best.design.units, 2 * best.design.units], [n]).frame
     assert surface["efficiency"].tolist() == pytest.approx([1.0, 2.0], rel=1e-6)
     assert surface["spend"].tolist() == pytest.approx([50_000, 100_000], rel=1e-6)
 

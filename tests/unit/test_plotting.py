@@ -5,6 +5,7 @@ import pytest
 
 import optdesign as od
 from optdesign import plotting
+from optdesign.optimize.profile import Surface
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_criterion_surface_marks_the_optimum_and_labels_the_axes(ax):
     m, n = (grid.ravel() for grid in np.meshgrid(np.linspace(20, 60, 9), np.linspace(2, 10, 9)))
     efficiency = m / 40 * (6 / 5) / (1 + 1 / n)
     frame = pd.DataFrame({"units": m, "replicates": n, "value": 1.0, "efficiency": efficiency, "spend": m * (3 + n)})
-    plotting.criterion_surface(ax, frame, 320.0, plan(), units="clinics")
+    plotting.criterion_surface(ax, Surface("units", "replicates", frame, (40.0, 5.0), 320.0), first="clinics")
     assert marker(ax) == (5.0, 40.0)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("observations per unit", "clinics")
     assert labels(ax) == ["efficiency", "the budget", "optimum"]

@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,8 +10,9 @@ import pytest
 from markupsafe import escape
 
 import optdesign as od
-from optdesign.report import figures, tables
-from optdesign.study import telling, words
+from optdesign.report import latex, pictures, sketches, tables
+from optdesign.report.document import document
+from optdesign.study import judging, telling, words
 
 STUDY = """
 [model]
@@ -41,12 +44,17 @@ seed = 7
 """
 FILES = {
     "index.html",
+    "report.md",
+    "report.json",
     "plan.json",
     "plan.csv",
+    "field-sheet.csv",
     "schedule.csv",
     "precision.csv",
     "power.csv",
     "sensitivity.csv",
+    "robustness.csv",
+    "alternatives.csv",
     "figures",
 }
 
@@ -75,8 +83,8 @@ def html(report):
 @pytest.fixture
 def one_figure(monkeypatch):
     """Fewer figures, where it is not they that are tested."""
-    all_of_them = figures.sketches
-    monkeypatch.setattr(figures, "sketches", lambda result: all_of_them(result)[:1])
+    all_of_them = sketches.sketches
+    monkeypatch.setattr("optdesign.report.document.sketches", lambda result: all_of_them(result)[:1])
 
 
 # What is written
@@ -84,7 +92,7 @@ def one_figure(monkeypatch):
 
 def test_every_file_is_written(report):
     assert {path.name for path in report.iterdir()} == FILES
-    names = {"design", "sensitivity", "budget-line", "surface", "power"}
+    names = {"design", "sensitivity", "budget-line", "surface", "power", "robustness"}
     assert {p.name for p in (report / "figures").iterdir()} == {f"{n}.{s}" for n in names for s in ("svg", "png")}
     assert [p.name for p in report.parent.iterdir()] == ["report"]
 
@@ -169,7 +177,7 @@ def test_headings_ids_and_descriptions(html):
     assert all(after - before <= 1 for before, after in zip(outline.headings, outline.headings[1:], strict=False))
     assert len(outline.ids) == len(set(outline.ids))
     assert set(outline.targets) <= set(outline.ids)
-    assert len(outline.images) == 5
+    assert len(outline.images) == 6
     assert all(len(text) > 30 for text in outline.images)
 
 
@@ -199,6 +207,8 @@ def test_text_has_enough_contrast_in_light_and_dark(html):
     for theme in (light, dark):
         for ink in ("--ink", "--muted", "--link"):
             assert contrast(theme[ink], theme["--paper"]) >= 4.5
+        for lamp in ("--green", "--amber", "--red"):
+            assert contrast(theme[lamp], theme["--soft"]) >= 3.0
         assert contrast(theme["--ink"], theme["--notice"]) >= 4.5
         assert contrast(theme["--ink"], theme["--soft"]) >= 4.5
         for line in ("--series-1", "--series-2", "--series-3"):
@@ -222,6 +232,8 @@ def test_the_page_shows_nominal_values_assumptions_warnings_and_the_study(html, 
         assert str(escape(line)) in html
     assert "Random effects of clinic" in html
     assert "covariance = { clinic = 0.3 }" in html
+    assert "Kiefer, J. and Wolfowitz, J. (1960)" in html
+    assert "Maestrini" in html
     assert "seed 7" in html
     assert all(f"{name} {number}" in html for name, number in result.plan_json()["versions"].items())
     assert ("Read this first" in html) == bool(result.warnings)
@@ -291,6 +303,159 @@ budget = 2000
     assert "Fixed effects, as fitted to the pilot data" in html
     assert words.number(float(result.fit.beta[1])) in html
     assert "Residual variance" in html
+
+
+# What is new to the reader
+
+
+def test_field_sheet_has_a_row_per_unit_that_sums_to_the_plan(result, report):
+    sheet, schedule = (pd.read_csv(report / f"{name}.csv") for name in ("field-sheet", "schedule"))
+    design = result.best.rounded.design
+    assert sheet["clinic"].tolist() == list(range(1, round(design.units) + 1))
+    assert sheet["observations"].sum() == design.observations
+    for group in design.groups:
+        same = sheet[sheet["arm"] == group.at.get("arm")]
+        assert (same["observations"] == group.replicates).any()
+    own = schedule[schedule["clinic"] == 1]
+    assert sheet["arm"][0] == own["arm"].iloc[0]
+    times = own["week"].value_counts().sort_index()
+    texts = [f"{week}{f' ×{k}' if k > 1 else ''}" for week, k in times.items()]
+    assert sheet["at"][0] == f"week = {', '.join(texts)}"
+
+
+def test_field_sheet_of_a_crossed_plan_says_whom_each_unit_meets(result):
+    """Two readings of three images by each of four readers; names that clash are told apart."""
+    space = od.DesignSpace(
+        od.Crossed("reader", "image"),
+        od.Candidates.grid(observations=[0, 1]),
+        levels={"observations": "reader"},
+        counts={"reader": 4, "image": 3},
+        replicates=2,
+    )
+    guess = od.NominalValues([0.0, 0.5], {"reader": 0.6, "image": 0.35}, 1.1)
+    model = od.MixedModel("y ~ observations + (1 | reader) + (1 | image)")
+    best = od.optimize(model, guess, space, od.DOptimality(), od.Cost(observation=1), 24, order="exact")
+    sheet = tables.field_sheet(SimpleNamespace(best=best, study=result.study))
+    assert sheet.columns.tolist() == ["reader", "observations (covariate)", "observations", "at"]
+    assert sheet["observations"].tolist() == [6] * 4
+    assert sorted(sheet["observations (covariate)"]) == [0, 0, 1, 1]
+    assert set(sheet["at"]) == {"image = 1 ×2, 2 ×2, 3 ×2"}
+
+
+def test_doubts_are_the_covariance_at_other_nominal_values(result):
+    """Standard error and power by the covariance itself; efficiency against the optimum found anew."""
+    frame, best = result.doubts, result.best
+    case = frame[(frame["parameter"] == "covariance of clinic") & (frame["value"] == "× 4")].iloc[0]
+    other = od.NominalValues({"Intercept": 1.0, "arm[T.b]": -0.4, "week": 0.1}, {"clinic": 1.2})
+    plan = best.rounded.design
+    cov = od.covariance(best.model, other.referring_to(best.space.region.frame), plan)
+    assert case["standard error"] == pytest.approx(cov.standard_errors[1])
+    there = od.optimize(best.model, other, best.space, best.criterion, best.cost, best.budget)
+    expected = od.efficiency(best.model, other, plan, best.criterion, there)
+    assert case["efficiency"] == pytest.approx(expected, rel=1e-6)
+    half = frame[(frame["parameter"] == "arm[T.b]") & frame["value"].str.contains("× 0.5")].iloc[0]
+    assert half["power"] < result.power["two-term"] < frame["power"].max()
+    assert set(frame["parameter"]) == {"covariance of clinic", "Intercept", "arm[T.b]", "week"}
+
+
+def test_alternatives_cost_the_budget_and_need_what_they_say(result):
+    """Equal arms and weeks, by hand; and with the money it is said to need it has the plan's precision."""
+    frame, best = result.alternatives.set_index("design"), result.best
+    row, plan = frame.loc["equal allocation"], best.rounded.design
+    n = plan.observations / plan.units
+    m = 9000 / (0.5 * (300 + 400) + 20 * n)
+    assert row["units"] == pytest.approx(m)
+    measure = od.Measure.grid(week=[0, 1, 2])
+    groups = [od.Group(m / 2, n, measure, {"arm": arm}) for arm in "ab"]
+    equal = od.Design(od.Nested("clinic"), groups)
+    assert row["efficiency"] == pytest.approx(od.efficiency(best.model, best.nominal, equal, best.criterion, best))
+    larger = equal.scaled(row["money for the precision of the plan"] / 9000)
+    value = od.covariance(best.model, best.nominal, larger)
+    assert np.linalg.slogdet(value.matrix)[1] == pytest.approx(best.rounded.value, abs=1e-6)
+    assert frame.loc["this plan", "efficiency"] <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("errors", "units", "colour"),
+    [
+        ({"leading": 1.0, "two-term": 1.2, "averaged": 1.18}, 40, "green"),
+        ({"leading": 1.0, "two-term": 1.2, "averaged": 1.18}, 6, "amber"),
+        ({"leading": 1.0, "two-term": 1.2, "averaged": 1.1}, 40, "amber"),
+        ({"leading": 1.0, "two-term": 1.2, "averaged": 1.0}, 40, "red"),
+        ({"leading": 1.0, "two-term": np.inf, "averaged": 1.0}, 40, "red"),
+        ({"leading": 1.0, "two-term": 1.2}, 40, "amber"),
+        ({"leading": 1.0, "two-term": 1.2, "exact": 1.2, "averaged": 9.0}, 40, "green"),
+    ],
+)
+def test_light_turns_by_a_tenth_and_a_quarter_of_the_variance(result, errors, units, colour):
+    precision = pd.DataFrame(
+        {order: [1.0, error, 1.0] for order, error in errors.items()}, index=result.precision.index
+    )
+    given = dataclasses.replace(result, precision=precision)
+    design = od.Design(od.Nested("clinic"), [od.Group(units, 4, od.Measure.grid(week=[0]), {"arm": "a"})])
+    given.best.__dict__["rounded"], kept = dataclasses.replace(result.best.rounded, design=design), result.best.rounded
+    try:
+        light = judging.asymptotics_light(given)
+    finally:
+        given.best.__dict__["rounded"] = kept
+    assert light.colour == colour
+    assert ("optdesign simulate" in light.text) == (colour != "green" and units > 10)
+
+
+def test_a_light_says_its_colour_in_words(html):
+    assert re.search(r'<p class="light green">.*<strong>Asymptotics: good\.</strong> By the two-term order', html)
+
+
+def test_json_holds_everything_the_page_says(report, result):
+    found = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    assert found["plan"] == json.loads((report / "plan.json").read_text(encoding="utf-8"))
+    names = [section["name"] for section in found["report"]["sections"]]
+    assert names == [section.name for section in document(result).sections]
+    assert len(found["data"]["sensitivity"]) == len(result.best.certificate.sensitivities)
+    assert len(found["data"]["robustness"]) == len(result.doubts)
+    assert found["data"]["alternatives"][0]["design"] == "this plan"
+    kinds = {block["kind"] for section in found["report"]["sections"] for block in section["blocks"]}
+    assert kinds == {"paragraph", "items", "code", "light", "table", "figure"}
+
+
+def test_markdown_says_what_the_page_says(report, result):
+    text = (report / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# Weeks &lt;script&gt;alert('&amp;')&lt;/script&gt;\n")
+    outside = re.sub(r"^    .*$", "", text, flags=re.MULTILINE)  # the study file is code
+    assert "<script" not in outside
+    for section in document(result).sections:
+        assert f"\n## {section.title}\n" in text
+    shown = re.findall(r"\]\((figures/[\w-]+\.svg)\)", text)
+    assert len(shown) == 6
+    assert all((report / name).exists() for name in shown)
+    for head, rule in re.findall(r"^(\|.*)\n(\| :--.*)$", text, flags=re.MULTILINE):
+        assert len(re.findall(r"(?<!\\)\|", head)) == rule.count("|")
+
+
+def test_latex_is_written_on_request_and_escaped(result, one_figure, tmp_path):
+    out = od.write_report(result, tmp_path / "report", also=["latex"])
+    text = (out / "tables.tex").read_text(encoding="utf-8")
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(document(result).tables)
+    assert not re.search(r"(?<!\\)[%#_]", text)
+    assert latex.escape("a_b & {50 %} \\") == r"a\_b \& \{50 \%\} \textbackslash{}"
+
+
+def test_unknown_formats_are_named(result, tmp_path):
+    with pytest.raises(od.SpecificationError, match=r"'latex', 'pdf'; got 'docx'"):
+        od.write_report(result, tmp_path / "report", also=["docx"])
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_pdf_needs_a_browser(result, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(od.SpecificationError, match="none of 'chromium'"):
+        od.write_report(result, tmp_path / "report", also=["pdf"])
+
+
+def test_a_stated_source_is_shown(one_figure, tmp_path):
+    text = STUDY.replace("[nominal]\n", '[nominal]\nsource = "Smith & Co (2020), table 2"\n')
+    out = od.write_report(study_from(text, tmp_path), tmp_path / "report")
+    assert "Source: Smith &amp; Co (2020), table 2" in (out / "index.html").read_text(encoding="utf-8")
 
 
 # Whole or not at all
@@ -412,7 +577,7 @@ def test_points_of_a_unit_in_a_sentence(measure, where):
 
 def test_inline_figures_have_ids_of_their_own():
     svg = '<?xml version="1.0"?>\n<svg width="1pt" height="2pt" id="a"><use href="#b" style="fill: #ffffff"/></svg>'
-    found = figures.inline(svg, "name", 'say "x" & <y>')
+    found = pictures.inline(svg, "name", 'say "x" & <y>')
     assert found == (
         '<svg role="img" aria-label="say &#34;x&#34; &amp; &lt;y&gt;"  id="name-a">'
         '<use href="#name-b" style="fill: var(--paper)"/></svg>'

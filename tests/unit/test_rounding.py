@@ -62,7 +62,7 @@ def test_a_share_that_the_budget_cannot_meet_in_whole_numbers_is_priced():
 
 def test_a_share_that_no_whole_number_of_units_has_is_not_blamed_on_the_budget():
     best = arms(50_000, counts={"cl": 25}, constraints=[od.Share("arm == 0", at_least=0.5, at_most=0.5)])
-    with pytest.raises(od.InfeasibleBudgetError, match="shares that are asked for"):
+    with pytest.raises(od.InfeasibleBudgetError, match="In its way: exactly 25 levels"):
         _ = best.rounded
 
 
@@ -113,3 +113,33 @@ def test_exact_runs_of_a_plain_model_are_proven():
     assert exact.status == "optimal among whole numbers"
     assert np.exp(-exact.value) == pytest.approx(5184)
     assert exact.design.observations == 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "words"),
+    [
+        ({}, {"hours": (od.Cost({"cl": 2.0}), 1.0)}, r"In its way: at most 1 of hours \(limits\)\. Widen"),
+        (
+            {
+                "counts": {"cl": 21},
+                "replicates": 5,
+                "constraints": [od.Share("arm == 0", at_least=0.5, at_most=0.5)],
+            },
+            {},
+            r"In its way: (?=.*exactly 21 levels of 'cl' \(counts\))(?=.*a share of exactly 0\.5 with arm == 0)",
+        ),
+        ({"counts": {"cl": 20.5}}, {}, r"In its way: exactly 20\.5 levels of 'cl' \(counts\)\. Widen"),
+    ],
+)
+def test_bounds_that_no_whole_numbers_keep_are_named(changes, limits, words):
+    space = od.DesignSpace(
+        od.Nested("cl"), od.Candidates.grid(arm=[0, 1]), levels={"arm": "cl"}, **{"replicates": (2, 40), **changes}
+    )
+    best = od.optimize(MODEL, GUESS, space, od.DOptimality(), COST, 50_000, limits=limits)
+    with pytest.raises(od.InfeasibleBudgetError, match=words):
+        _ = best.rounded
+
+
+def test_a_budget_far_too_small_for_whole_units_is_named():
+    with pytest.raises(od.InfeasibleBudgetError, match=r"In its way: the 150\.00 that the budget leaves"):
+        _ = arms(150, replicates=(1, np.inf)).rounded

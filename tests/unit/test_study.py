@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 import optdesign as od
-from optdesign.optimize import Status
 from optdesign.study import building, telling, words
 from optdesign.study.building import cost_of, criterion_of, space_of
 from optdesign.study.explaining import explanation
@@ -260,7 +259,7 @@ def test_a_total_is_a_constraint(study):
 
 def test_an_interrupted_search_is_an_interrupted_study(study, monkeypatch):
     def stopped(**question):
-        return dataclasses.replace(od.optimize(**question), status=Status.STOPPED)
+        return dataclasses.replace(od.optimize(**question), interrupted=True)
 
     made = study()
     monkeypatch.setattr("optdesign.study.running.optimize", stopped)

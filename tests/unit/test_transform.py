@@ -65,7 +65,7 @@ def test_interval():
         ("treat +", "cannot be read"),
         ("__import__('os')", "may use parameters, numbers"),
         ("treat.real", "may use parameters, numbers"),
-        ("log(treat)", "must be finite and smooth"),
+        ("log(treat)", r"'log\(treat\)' is nan at the nominal values .*treat = -0\.3.* must be finite and smooth"),
         ("exp(treat, treat)", "may use parameters, numbers"),
         ("exp", "must return a number or several; it returns <ufunc 'exp'>"),
         ("trat", "Did you mean 'treat'"),
@@ -117,6 +117,23 @@ def of_one(function, at, variance=1e-4, **options):
 )
 def test_derivatives(function, at, slope, accuracy):
     assert of_one(function, at).gradient == pytest.approx(slope, rel=accuracy)
+
+
+@pytest.mark.parametrize(
+    ("function", "at"),
+    [
+        ("1 / (Intercept - 0.5)", 0.5),
+        ("1 / (Intercept - 0.3)", 0.1 + 0.2),
+        ("sqrt(Intercept - 0.3)", 0.1 + 0.2),
+        ("sqrt(Intercept)", 0.0),
+        ("log(Intercept)", 0.0),
+        (lambda b: np.cbrt(b["Intercept"]), 0.0),
+    ],
+)
+def test_a_pole_or_an_end_of_the_domain_is_refused(function, at):
+    words = rf"the function '.*' is .* at the nominal values \(Intercept = {at:.6g}\): it must be finite and smooth"
+    with pytest.raises(od.SpecificationError, match=words):
+        of_one(function, at)
 
 
 def test_derivative_does_not_depend_on_the_precision_of_the_estimate():

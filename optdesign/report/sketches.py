@@ -1,31 +1,19 @@
-"""The figures of a report: which there are, in files, and inline in a page whose colours they take."""
+"""The figures of a report: which there are, what they show, and how they are drawn."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from markupsafe import Markup, escape
 
 from optdesign import plotting
 from optdesign.study import telling, words
+from optdesign.tradeoffs import Robustness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from optdesign.study import StudyResult
-
-#: Colours of a figure, and the page's names for them, which change with light and dark.
-THEME = {
-    plotting.INK: "var(--ink)",
-    plotting.MUTED: "var(--muted)",
-    plotting.FAINT: "var(--rule)",
-    plotting.PAPER: "var(--paper)",
-    **{colour: f"var(--series-{i})" for i, colour in enumerate(plotting.SERIES, start=1)},
-}
 
 
 @dataclass(frozen=True)
@@ -38,30 +26,10 @@ class Sketch:
     draw: Callable[[Axes], Axes]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure as it stands in the page."""
-
-    caption: str
-    svg: Markup
-
-
-def write(result: StudyResult, folder: Path) -> dict[str, Picture]:
-    """Every figure there is data for, as SVG and PNG in `folder`, and inline by name."""
-    folder.mkdir()
-    pictures = {}
-    for sketch in sketches(result):
-        figure, ax = plotting.new_axes()
-        sketch.draw(ax)
-        svg, _ = plotting.save(figure, folder / sketch.name)
-        text = svg.read_text(encoding="utf-8")
-        pictures[sketch.name] = Picture(sketch.caption, inline(text, sketch.name, sketch.description))
-    return pictures
-
-
 def sketches(result: StudyResult) -> list[Sketch]:
     """The figures that the result has data for."""
-    return [_plan(result), _certificate(result), *_budget_line(result), *_surface(result), *_power(result)]
+    always = [_plan(result), _certificate(result)]
+    return [*always, *_robustness(result), *_budget_line(result), *_surface(result), *_power(result)]
 
 
 def _plan(result: StudyResult) -> Sketch:
@@ -118,9 +86,10 @@ def _budget_line(result: StudyResult) -> list[Sketch]:
 
 
 def _surface(result: StudyResult) -> list[Sketch]:
-    frame, labels, best = result.surface, _axes_labels(result), result.best
-    if frame is None:
+    surface, labels, best = result.surface, _axes_labels(result), result.best
+    if surface is None:
         return []
+    frame = surface.frame
     affordable = frame[frame["spend"] <= best.budget]
     held_back = bool((affordable["efficiency"] > 1.0 + 1e-6).any())
     remark = (
@@ -135,7 +104,7 @@ def _surface(result: StudyResult) -> list[Sketch]:
             f"proportions, and the line of designs that cost the whole budget. {remark}",
             f"Contours of efficiency. The optimum is {words.number(best.design.units)} {labels['units']} with "
             f"{words.number(best.design.observations / best.design.units)} {labels['replicates']} on average.",
-            lambda ax: plotting.criterion_surface(ax, frame, best.budget, best.design, **labels),
+            lambda ax: plotting.criterion_surface(ax, surface, first=labels["units"], second=labels["replicates"]),
         )
     ]
 
@@ -158,12 +127,20 @@ def _power(result: StudyResult) -> list[Sketch]:
     ]
 
 
-def inline(svg: str, name: str, description: str) -> Markup:
-    """A file's SVG as an element of a page: no prologue, ids of its own, the page's colours, and a description."""
-    body = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r'href="#', f'href="#{name}-', body)
-    body = re.sub(r"url\(#", f"url(#{name}-", body)
-    body = re.sub(rf"(?<=: )({'|'.join(THEME)})\b", lambda found: THEME[found.group()], body)
-    body = re.sub(r'^<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", body)
-    return Markup(body.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1))
+def _robustness(result: StudyResult) -> list[Sketch]:
+    frame = result.doubts
+    if frame.empty:
+        return []
+    columns = ("parameter", "nominal", "efficiency")
+    rows = zip(frame["parameter"], frame["value"], frame["efficiency"], strict=True)
+    found = Robustness(tuple(dict(zip(columns, row, strict=True)) for row in rows))
+    return [
+        Sketch(
+            "robustness",
+            "Efficiency of the plan where one nominal value is wrong, relative to the best design for the true values: "
+            "the shorter the line, the less is lost.",
+            f"Efficiency in {len(frame)} cases, the smallest {words.percent(found.worst)} and the largest "
+            f"{words.percent(float(frame['efficiency'].max()))}.",
+            lambda ax: plotting.robustness_profile(ax, found),
+        )
+    ]
