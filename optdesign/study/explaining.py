@@ -99,6 +99,8 @@ def _model(study: Study) -> Iterator[Said]:
 
 def _nominal(study: Study) -> Iterator[Said]:
     table = study.tables.nominal
+    if table.source is not None:
+        yield ("nominal", "source"), f"The source of the values is {table.source}."
     if table.from_pilot is not None:
         yield ("nominal", "from_pilot"), f"Nominal values are fitted from {table.from_pilot}."
         return

@@ -443,9 +443,11 @@ def test_description_covers_every_table(study):
     text = MEAN.replace("observation = 1", "observation = 1\ncell = 2\nfixed = 100").replace(
         "[0.0]", "{ Intercept = 1.5 }"
     )
+    text = text.replace("[cost]", 'source = "Hox (2010)"\n[cost]')
     said = said_of(study(text + EVERYTHING))
     for sentence in (
         "Nominal values are stated: Intercept = 1.5.",
+        "The source of the values is Hox (2010).",
         "All sites have the same number of observations.",
         "No point is used more than 2 times in a site.",
         "One cell costs 2.",
