@@ -14,24 +14,22 @@ from rich.console import Console
 from rich.text import Text
 
 from optdesign.cli import INTERRUPTED, MESSAGE
+from optdesign.cli.check import check
 from optdesign.cli.compare import compare
+from optdesign.cli.new import new
 from optdesign.cli.power import power
 from optdesign.cli.sample_size import sample_size
 from optdesign.cli.show import show
 from optdesign.cli.simulate import simulate
 from optdesign.errors import ConvergenceError, InfeasibleBudgetError, NotEstimableError, OptDesignError
 from optdesign.report import check_folder, check_formats, write_report
-from optdesign.study import Study, load_study, run_study
-from optdesign.study.tables import json_schema
-from optdesign.study.telling import describe
-from optdesign.study.words import money
+from optdesign.study import load_study, run_study
 
 #: The plan cannot be made, however well the input is written.
 NO_PLAN = (InfeasibleBudgetError, NotEstimableError, ConvergenceError)
 
 app = typer.Typer(
     help="Optimal, certified designs of studies with random effects, from a study file.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -67,26 +65,9 @@ def run(
             show(result, out)
 
 
-@app.command()
-def check(
-    study: Annotated[
-        Path | None, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)
-    ] = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of study files, for editors.")
-    ] = False,
-) -> None:
-    """Check a study file, and say in words what it asks for."""
-    if schema:
-        sys.stdout.write(f"{json.dumps(json_schema(), indent=2, ensure_ascii=False)}\n")
-        return
-    if study is None:
-        raise typer.BadParameter("name a study file, or ask for the schema with --schema.", param_hint="STUDY.toml")
-    with reported():
-        _explain(load_study(study))
-
-
+app.command()(check)
 app.command()(compare)
+app.command()(new)
 app.command()(power)
 app.command("sample-size")(sample_size)
 app.command()(simulate)
@@ -120,18 +101,3 @@ def progress() -> Iterator[Callable[[str], None]]:
         return
     with console.status("starting …") as status:
         yield lambda text: status.update(Text(f"{text} …"))
-
-
-def _explain(study: Study) -> None:
-    from optdesign.study.running import ask, cheapest_price
-
-    with progress() as stage:
-        question = ask(study, stage)
-        price = cheapest_price(question)
-    console = Console(highlight=False)
-    console.print(Text(study.title, style="bold"))
-    for sentence in describe(study, question.space):
-        console.print(Text(sentence))
-    if price > 0:  # without a bound from below, plans may be as small as one likes
-        console.print(Text(f"No design within the bounds costs less than {money(price, study.currency)}."))
-    console.print(Text(f"The study file is in order: 'optdesign run {study.path}' finds the plan.", style="green"))

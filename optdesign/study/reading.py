@@ -141,6 +141,10 @@ class Study:
         """Where a key stands, in words: ``study.toml, line 14, [space] replicates``."""
         return place(self.path, self.text, keys)
 
+    def line(self, *keys: str | int) -> int | None:
+        """The line of the closest enclosing key that the file spells out; None for a table that is not there."""
+        return _line(_lines(self.text), keys)
+
     def __repr__(self) -> str:
         goal = self.tables.goal
         return f"Study('{self.title}': {self.tables.model.formula}, budget {goal.budget:,g}, from {self.path})"

@@ -1,9 +1,9 @@
-"""What a study asks for, and what its plan says, in sentences: for the terminal, the report and ``plan.json`` alike."""
+"""What a plan says, in sentences: for the terminal, the report and ``plan.json`` alike."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,6 @@ from optdesign.study.words import (
     money,
     number,
     percent,
-    plural,
     probability,
     proof,
     sentence,
@@ -25,8 +24,7 @@ from optdesign.study.words import (
 )
 
 if TYPE_CHECKING:
-    from optdesign.designs import Design, DesignSpace, Group
-    from optdesign.study.reading import Study
+    from optdesign.designs import Design, Group
     from optdesign.study.result import StudyResult
     from optdesign.study.tables import Test
 
@@ -44,72 +42,6 @@ NEGLECTED = {
     "averaged": "terms of order 1/(m n²) and 1/m² are neglected in part, in m units of n observations",
     "exact": "nothing is neglected, for a Gaussian model with known variance components",
 }
-
-
-# What is asked --------------------------------------------------------------------------------------------------------
-
-
-def describe(study: Study, space: DesignSpace) -> Iterator[str]:
-    """What a study asks for, in sentences."""
-    tables = study.tables
-    link = study.model.link_function.name
-    yield f"Fitted will be {study.model.formula}, a {study.model.family} response with {link} link."
-    source = tables.nominal.from_pilot
-    yield "Nominal values are " + (f"fitted from {source}." if source else "stated in the study file.")
-    yield from _choices(study, space)
-    goal = tables.goal
-    kind = goal.stated.kind
-    wanted = "best design by a compound criterion" if kind == "compound" else f"{kind}-optimal design"
-    yield f"Wanted is the {wanted} that {money(goal.budget, study.currency)} buys, by the {goal.order} covariance."
-    for name, limit in goal.limits.items():
-        yield f"There are {limit.amount:,g} of {name}."
-    if goal.already is not None:
-        yield f"The observations of {goal.already} have been run: they count, and cost nothing."
-    if tables.test is not None:
-        aim = f" with power {tables.test.power:g}" if tables.test.power else ""
-        yield f"It will test {tables.test.coefficient} ({tables.test.alternative}, level {tables.test.alpha:g}){aim}."
-
-
-def _choices(study: Study, space: DesignSpace) -> Iterator[str]:
-    points = space.candidates.points
-    for name in points:
-        factor = space.levels.get(str(name))
-        level = f"per {study.word(factor) if factor else study.observation}"
-        distinct = list(dict.fromkeys(points[name].tolist()))
-        shown = ", ".join(value(v) for v in distinct) if len(distinct) <= 8 else f"{len(distinct)} values"
-        between = "" if len(distinct) <= 8 else f" from {value(min(distinct))} to {value(max(distinct))}"
-        yield f"Chosen {level} is {name}: {shown}{between}."
-    yield from _numbers(study, space)
-    per = f" per {study.holder}" if study.factor else ""
-    yield f"Chosen is the number of {plural(study.observation)}{per}, {_range(space.replicate_bounds)}."
-    if space.observed is not None:
-        names = ", ".join(map(str, space.observed.points))
-        yield f"Observed, not chosen, is {names}, with {len(space.observed.points)} different values in its law."
-    for constraint in space.constraints:
-        yield f"{constraint.words[0].upper()}{constraint.words[1:]}."
-
-
-def _numbers(study: Study, space: DesignSpace) -> Iterator[str]:
-    """Units of each factor, and cells where these are chosen too."""
-    above = [None, *(study.word(factor) for factor in study.factors)]
-    for factor, outer in zip(study.factors, above, strict=False):
-        per = f" per {outer}" if outer and not study.crossed else ""
-        yield f"Chosen is the number of {plural(study.word(factor))}{per}, {_range(space.count_bounds(factor))}."
-    if space.crossing == "biregular":
-        yield f"Chosen is which {study.holder}s are observed, as many in every row and column: {_cells(space)}."
-    elif study.crossed:
-        yield f"Every {study.unit} meets every {study.factors[1]}."
-
-
-def _cells(space: DesignSpace) -> str:
-    return "as many as are best" if space.cells is None else _range(space.cell_bounds)
-
-
-def _range(bounds: tuple[float, float]) -> str:
-    low, high = bounds
-    if low == high:
-        return f"fixed at {low:g}"
-    return f"{low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
 
 
 # The plan -------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The commands as a user meets them: output, exit codes, what is written, how long it takes to say no."""
 
+import contextlib
 import json
 import os
 import re
@@ -101,10 +102,30 @@ def test_check_explains_the_study_without_looking_for_a_design(monkeypatch):
         "Chosen per patient is trt: placebo, progabide.",
         "Chosen is the number of visits per patient, 2 to 8.",
         "Observed, not chosen, is base",
+        "One patient costs 900 + 400*(trt == 'progabide') EUR.",
+        "Wanted is the c-optimal design, of the smallest variance of a combination of coefficients: trt.",
+        "It is planned for the two-sided test of trt = 0 at level 5 %, with a power of 80 %.",
         "No design within the bounds costs less than 20,400 EUR.",
-        "It will test trt (two-sided, level 0.05) with power 0.8.",
     ):
         assert words in said
+
+
+def test_check_names_the_line_of_each_thing_it_says():
+    answer = json.loads(invoke("check", STUDY, "--json").stdout)
+    assert answer["title"] == "Progabide for epilepsy: patients and visits"
+    assert answer["cheapest"] == pytest.approx(20_400)
+    lines = STUDY.read_text(encoding="utf-8").splitlines()
+    line_of = {".".join(map(str, each["key"])): each["line"] for each in answer["asks"]}
+    for key, starts in {
+        "model.formula": "formula =",
+        "space.counts.subject": "counts =",
+        "space.candidates.grid.trt": "grid =",
+        "space.observed": "[space.observed]",
+        "cost.units.subject": "units =",
+        "goal.budget": "budget =",
+    }.items():
+        assert lines[line_of[key] - 1].startswith(starts)
+    assert line_of["goal.order"] is None
 
 
 def test_check_states_no_price_where_nothing_bounds_designs_from_below(tmp_path):
@@ -134,6 +155,29 @@ def test_check_needs_a_file_or_schema():
 
 def test_schema_is_json():
     assert json.loads(invoke("check", "--schema").stdout)["title"] == "optdesign study file"
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("optdesign sam", ["sample-size"]), ("optdesign new r", ["readers-cases"]), ("optdesign check --js", ["--json"])],
+)
+def test_the_shell_completes_commands_templates_and_options(line, offered):
+    program = "import sys; sys.argv = ['optdesign']; from optdesign.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "_OPTDESIGN_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split()) - 1),
+        },
+    )
+    assert done.stdout.split() == offered, done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("rum", STUDY), ("run",), ("run", STUDY, "--outt", "x")])
@@ -263,6 +307,44 @@ def test_colour_only_where_it_is_wanted(monkeypatch):
     assert "\x1b[" in coloured.stderr
     plain = command("check", STUDY.with_name("none.toml"), FORCE_COLOR="1", NO_COLOR="1")
     assert not re.search("\x1b\\[[0-9;]*3[0-9]", plain.stderr)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("check", STUDY), ("run", STUDY)])
+def test_no_color_is_respected_by_every_output(arguments):
+    """Codes of colours are 30 to 38 and 90 to 97; bold and dim are no colours."""
+    done = command(*arguments, FORCE_COLOR="1", NO_COLOR="1")
+    assert done.returncode == 0, done.stderr
+    assert not re.search("\x1b\\[(?:[0-9]+;)*(?:3[0-8]|9[0-7])[;m]", done.stdout + done.stderr)
+
+
+COMMANDS = ("check", "run", "power", "sample-size", "compare", "simulate", "new")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_json(name):
+    assert "--json" in invoke(name, "--help").stdout
+
+
+def test_there_are_no_other_commands():
+    assert {each.name or each.callback.__name__ for each in app.registered_commands} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["check", "run", "power", "sample-size", "simulate"])
+def test_every_long_command_says_what_it_does(name, monkeypatch):
+    stages = []
+    monkeypatch.setattr(optdesign.cli.commands, "progress", lambda: contextlib.nullcontext(stages.append))
+    few = ("--replications", "2", "--workers", "1") if name == "simulate" else ()
+    outcome = invoke(name, STUDY, "--json", *few)
+    assert outcome.exit_code == 0, outcome.stderr
+    json.loads(outcome.stdout)
+    assert "fitting epil.csv" in stages
+    assert name == "check" or "finding the best design" in stages
+
+
+def test_progress_is_seen_where_someone_is_watching_and_stays_off_the_output():
+    done = command("check", STUDY, "--json", FORCE_COLOR="1")
+    assert "starting" in done.stderr
+    assert json.loads(done.stdout)["cheapest"] > 0
 
 
 def test_a_process_exits_as_the_commands_do(tmp_path):

@@ -58,11 +58,12 @@ def test_the_report_has_the_headings_that_are_explained(tmp_path):
 def test_notebooks_are_up_to_date(page):
     pytest.importorskip("nbformat")
     notebooks = script("make_notebooks")
-    assert notebooks.notebook_path(page).read_text(encoding="utf-8") == notebooks.notebook(page)
+    kept = notebooks.notebook_path(page).read_text(encoding="utf-8")
+    assert kept == notebooks.notebook(page), "run: python docs/make_notebooks.py"
 
 
 def test_there_is_a_notebook_for_each_tutorial_and_no_other():
-    assert {path.stem for path in (ROOT / "docs" / "notebooks").iterdir()} == {page.stem for page in PAGES}
+    assert {path.stem for path in (ROOT / "docs" / "notebooks").glob("*.ipynb")} == {page.stem for page in PAGES}
 
 
 @pytest.mark.slow
@@ -76,7 +77,7 @@ def test_notebooks_run(page):
 
 def test_the_reference_is_up_to_date():
     reference = script("make_reference")
-    assert reference.PAGE.read_text(encoding="utf-8") == reference.reference()
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.reference(), "run: python docs/make_reference.py"
 
 
 @pytest.mark.parametrize("name", od.__all__)

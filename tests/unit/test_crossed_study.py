@@ -8,6 +8,7 @@ import optdesign as od
 from optdesign.report import tables
 from optdesign.study import judging, telling
 from optdesign.study.building import space_of
+from optdesign.study.explaining import explanation
 from optdesign.study.running import ask, cheapest_price
 
 HEAD = """
@@ -175,7 +176,7 @@ def test_reports_are_written(crossed, nested, tmp_path):
 
 def test_check_says_what_is_chosen(load):
     question = ask(load(HEAD + CROSSED + TAIL), lambda _: None)
-    said = " ".join(telling.describe(question.study, question.space))
+    said = " ".join(told.sentence for told in explanation(question.study, question.space))
     for words in (
         "Chosen per subject is treat",
         "number of items, 4 to 1000",
@@ -189,7 +190,7 @@ def test_check_says_what_is_chosen(load):
 
 def test_check_of_nested_factors(load):
     question = ask(load(HEAD + NESTED + TAIL), lambda _: None)
-    said = " ".join(telling.describe(question.study, question.space))
+    said = " ".join(told.sentence for told in explanation(question.study, question.space))
     assert "number of items per subject, 2 to 8" in said
     assert "number of observations per item, at least 1" in said
 

@@ -12,6 +12,7 @@ import pytest
 import optdesign as od
 from optdesign.study import building, telling, words
 from optdesign.study.building import cost_of, criterion_of, space_of
+from optdesign.study.explaining import explanation
 from optdesign.study.reading import _names, place
 from optdesign.study.running import ask
 
@@ -40,6 +41,10 @@ def study(tmp_path):
         return od.load_study(tmp_path / "study.toml")
 
     return loaded
+
+
+def said_of(study):
+    return [told.sentence for told in explanation(study, space_of(study))]
 
 
 def test_classical_allocation(study):
@@ -221,7 +226,7 @@ def test_limits_are_further_budgets(study):
     assert building.limits_of(made) == {"nurse hours": (od.Cost({"clinic": 2}, 0.5), 300)}
     best = od.run_study(made).best
     assert best.design.spend(od.Cost({"clinic": 2}, 0.5)) == pytest.approx(300, rel=1e-5)
-    assert "There are 300 of nurse hours." in " ".join(telling.describe(made, space_of(made)))
+    assert "There are 300 of nurse hours." in said_of(made)
 
 
 def test_what_has_been_run_is_read_from_a_file(study):
@@ -248,7 +253,7 @@ def test_a_total_is_a_constraint(study):
     space = space_of(study(MEAN + '[space]\nconstraints = [ { total = "1", at_most = 30, of = "units" } ]\n'))
     assert space.constraints == (od.Total("1", at_most=30, of="units"),)
     made = study(MEAN + '[space]\nconstraints = [ { total = "1", at_most = 30, of = "units" } ]\n')
-    assert "The total of 1 over units is between -inf and 30." in list(telling.describe(made, space))
+    assert "The total of 1 over units is between -inf and 30." in said_of(made)
     assert od.run_study(made).best.rounded.design.units == 30
 
 
@@ -411,9 +416,72 @@ replicates = 4
 constraints = [ { condition = "x > 0.5", at_most = 0.4 } ]
 """
     made = study(MEAN + table)
-    said = list(telling.describe(made, space_of(made)))
+    said = said_of(made)
     assert "Chosen per observation is x: 21 values from 0 to 1." in said
     assert "Chosen is the number of observations per clinic, fixed at 4." in said
     assert "Chosen is the number of clinics, at least 0." in said
     assert "The share with x > 0.5 is between 0 and 0.4." in said
-    assert "Nominal values are stated in the study file." in said
+    assert "Nominal values are stated: 0, in the order of the model." in said
+    assert "The random effects of clinics have variance 0.2." in said
+
+
+EVERYTHING = """
+[space]
+candidates = { grid = { x = [0, 1] } }
+common_replicates = true
+at_most = 2
+[test]
+coefficient = "Intercept"
+null = 0.5
+alternative = "greater"
+[report]
+unit = "site"
+"""
+
+
+def test_description_covers_every_table(study):
+    text = MEAN.replace("observation = 1", "observation = 1\ncell = 2\nfixed = 100").replace(
+        "[0.0]", "{ Intercept = 1.5 }"
+    )
+    text = text.replace("[cost]", 'source = "Hox (2010)"\n[cost]')
+    said = said_of(study(text + EVERYTHING))
+    for sentence in (
+        "Nominal values are stated: Intercept = 1.5.",
+        "The source of the values is Hox (2010).",
+        "All sites have the same number of observations.",
+        "No point is used more than 2 times in a site.",
+        "One cell costs 2.",
+        "To have the study at all costs 100.",
+        "It is planned for the one-sided test of Intercept = 0.5 (against Intercept > 0.5) at level 5 %.",
+        "A unit is called site, an observation observation; everything random has the seed 0.",
+    ):
+        assert sentence in said
+
+
+def test_description_of_a_comparison():
+    said = said_of(od.load_study(Path(__file__).parents[2] / "studies" / "nested_vs_crossed" / "penicillin.toml"))
+    shown = "complete crossing, sample in plate, plate in sample, repeated measures and incomplete crossing"
+    assert f"'optdesign compare' shows {shown} for 2,000 EUR and 1,000 EUR." in said
+    assert "It maps which is best over ratios of prices and of variances." in said
+    assert "Every plate meets every sample." in said
+
+
+def test_description_follows_the_lines_with_defaults_last_in_a_table(study):
+    made = study("[goal]\nbudget = 10_000\ncriterion = 'D'\n" + MEAN[: MEAN.index("[goal]")])
+    told = explanation(made, space_of(made))
+    assert [each.keys[0] for each in told][:4] == ["goal", "goal", "goal", "model"]
+    assert [each.line for each in told][:3] == [2, 3, None]
+    assert told[-1].keys[0] == "space"
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ('family = "binomial"\nsize = 8', "The number of trials of an observation is 8."),
+        ('family = "negative-binomial"\nsize = 2.5', "The k of the negative binomial of an observation is 2.5."),
+        ('family = "poisson"\noffset = "t"', "t is added to the linear predictor."),
+    ],
+)
+def test_description_says_how_a_response_is_counted(study, model, sentence):
+    text = MEAN.replace("dispersion = 0.8", "[space]\ncandidates = { grid = { t = [1, 2] } }")
+    assert sentence in said_of(study(text.replace("[nominal]", f"{model}\n[nominal]")))
