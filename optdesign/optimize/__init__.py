@@ -60,6 +60,8 @@ NEGLIGIBLE = (1e-7, 1e-9, 0.0)
 #: Efficiency bound from which a continuous design counts as optimal, and below which the search has failed.
 OPTIMAL, ACCEPTABLE = 1.0 - 1e-6, 0.999
 
+#: Number of masses up to which the reference method takes over from a search that failed.
+SMALL = 500
 #: Fisher weight of an observation below which a search that failed is put down to it.
 FAINT = 1e-15
 
@@ -164,10 +166,10 @@ def optimize(
     build = partial(make_problem, model, nominal, **wanted)
     with threadpool_limits(1, "blas"):  # many small decompositions: several threads would only wait for each other
         problem, notes = _problem(build, space)
-        problem, iterate = _solved(_algorithm(method, space), problem, progress)
+        (problem, iterate), instead = _solved(_algorithm(method, space), problem, progress)
         z, design, certificate = _tidied(problem, iterate)
     loss = loss_at(problem, design)
-    notes += (*space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
+    notes += (*instead, *space.candidates.notes, *_worthless_replicates(problem, iterate.gain, z))
     notes += _regime(problem, design, loss)
     best = OptimalDesign(
         design,
@@ -359,13 +361,28 @@ def _rounded(build: Build, problem: Problem, z: Array, common: bool) -> Rounding
     return min(found, key=lambda pair: pair[0])[1] if found else round_units(problem, z)
 
 
-def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> Solved:
+def _solved(algorithm: Algorithm, problem: Problem, progress: Progress | None) -> tuple[Solved, tuple[str, ...]]:
+    """The optimum, by the reference method where rounding ends the search and the problem is small, as a note says."""
     try:
         try:
-            return algorithm(problem, progress)
+            return algorithm(problem, progress), ()
         except interior.NoRoomError:
-            return algorithm(tightened(problem), progress)
+            return algorithm(tightened(problem), progress), ()
     except np.linalg.LinAlgError as error:
+        note = f"The interior point did not get through ({error}); the design is by method 'semidefinite'."
+        return _by_reference(problem, error), (note,)
+
+
+def _by_reference(problem: Problem, error: np.linalg.LinAlgError) -> Solved:
+    """The optimum of a small problem as a semidefinite program, after the search ended with an error."""
+    try:
+        if len(problem.price) > SMALL:
+            raise error
+        problem, iterate = _algorithm("semidefinite", problem.space)(problem, None)
+        if _certified(problem, iterate, iterate.z)[2].efficiency_bound < ACCEPTABLE:
+            raise error
+        return problem, iterate
+    except (SpecificationError, ConvergenceError, np.linalg.LinAlgError):
         raise ConvergenceError(
             f"the information matrix is too close to singular for the search ({error}). "
             f"{centring(problem.model, problem.space)}, or leave out terms that nearly repeat each other."

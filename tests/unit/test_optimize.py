@@ -1,5 +1,7 @@
 """The optimiser's inputs, results and rounding."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -320,3 +322,22 @@ def test_units_that_are_worth_nothing_are_told():
     space = od.DesignSpace(od.Nested("g"), od.Candidates.grid(x=[-1, 1]))
     with pytest.raises(od.SpecificationError, match=r"units are worth nothing.*counts a lowest value"):
         od.optimize(model, guess, space, od.COptimality({"x": 1.0}), od.Cost({"g": 10.0}, 1.0), 1000.0)
+
+
+def _lost(*_):
+    raise np.linalg.LinAlgError("lost in rounding")
+
+
+def test_where_the_search_fails_the_reference_method_is_tried_and_said_so(monkeypatch):
+    model, guess = od.MixedModel("y ~ dose", family="bernoulli"), od.NominalValues([-1.0, 2.0])
+    space = od.DesignSpace(None, od.Candidates.grid(dose=np.linspace(0, 1, 11)))
+    asked = model, guess, space, od.DOptimality(), od.Cost(observation=1), 100
+    usual = od.optimize(*asked)
+    monkeypatch.setattr(sys.modules["optdesign.optimize"].interior, "solve", _lost)
+    found = od.optimize(*asked)
+    assert found.value == pytest.approx(usual.value, abs=1e-5)
+    assert "lost in rounding" in found.warnings[0]
+    assert "'semidefinite'" in found.warnings[0]
+    assert found.certificate.efficiency_bound >= 0.9999
+    with pytest.raises(od.ConvergenceError, match="lost in rounding"):
+        od.optimize(model, guess, od.DesignSpace(None, od.Candidates.region(dose=(0, 1))), *asked[3:])
