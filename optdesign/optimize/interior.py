@@ -322,7 +322,7 @@ class _Barrier:
             bounds=[(0, None)] * n + [(None, 1.0)],
             method="highs",
         )
-        if answer.status != 0 or answer.x[-1] <= 1e-13:
+        if answer.status != 0 or answer.x[-1] <= 1e-13 or answer.x[:-1].min(initial=1.0) <= 0:
             raise NoRoomError("the constraints leave no room: some bound holds with equality everywhere. Widen it.")
         return np.asarray(answer.x[:-1])
 

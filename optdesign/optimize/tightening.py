@@ -22,8 +22,11 @@ from optdesign.optimize.problem import LinearConstraints, Problem
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-#: Largest multiple of the constraints that is looked at, and slack below which one counts as zero there.
-WIDEST, NONE = 1e4, 1e-5
+#: Largest multiple of the constraints that is looked at, and slack below which one counts as zero there: room for less
+#: than a millionth is none to a linear program.
+WIDEST, NONE = 1e4, 1e-2
+#: Relative size below which a row is a combination of others.
+REPEATED = 1e-5
 #: Factor on a budget that is spent by every admissible design.
 LEFT = 1.0 + 1e-6
 
@@ -77,7 +80,7 @@ def _with_equalities(c: LinearConstraints, implied: Mask) -> LinearConstraints:
     both = np.column_stack([equal.toarray(), level])
     length = np.linalg.norm(both, axis=1, keepdims=True)
     upper, order = scipy.linalg.qr((both / np.where(length > 0, length, 1.0)).T, mode="r", pivoting=True)
-    kept = np.sort(order[: int(np.sum(np.abs(np.diag(upper)) > NONE))])
+    kept = np.sort(order[: int(np.sum(np.abs(np.diag(upper)) > REPEATED))])
     rest = c.with_rows(~implied)
     return replace(
         rest, equal=sp.csr_array(equal.tocsr()[kept]), level=level[kept], equal_labels=tuple(labels[i] for i in kept)
