@@ -157,8 +157,11 @@ class BoundCriterion:
     @property
     def used(self) -> Names:
         """The parameters whose estimates matter."""
-        size = np.max([np.abs(part.combinations).max(axis=1) for part in self.parts], axis=0)
-        return tuple(self.names[i] for i in np.flatnonzero(size))
+        return tuple(self.names[i] for i in self._used)
+
+    @property
+    def _used(self) -> npt.NDArray[np.intp]:
+        return np.flatnonzero(np.max([np.abs(part.combinations).max(axis=1) for part in self.parts], axis=0))
 
     def in_basis(self, basis: Array) -> BoundCriterion:
         """The criterion for information matrices given as BᵀMB; B, of shape (p, r), spans what they identify."""
@@ -189,12 +192,11 @@ class BoundCriterion:
         """`NotEstimableError` that names the coefficients which no design in reach can estimate, and says why."""
         if np.isfinite(self.loss(informations)):
             return
-        used = np.flatnonzero(np.max([np.abs(part.combinations).max(axis=1) for part in self.parts], axis=0) > 0)
-        single = [Part(Trace(), np.eye(len(self.names))[:, [i]]) for i in used]
+        single = [Part(Trace(), np.eye(len(self.names))[:, [i]]) for i in self._used]
         missing = tuple(
-            self.names[i] for i, part in zip(used, single, strict=True) if not part.blocks(informations, False)[1].all()
+            name for name, part in zip(self.used, single, strict=True) if not part.blocks(informations, False)[1].all()
         )
-        named = missing or tuple(self.names[i] for i in used)
+        named = missing or self.used
         raise NotEstimableError(f"{listed(named)} cannot be estimated from any {where}: {why(named)}", missing)
 
 

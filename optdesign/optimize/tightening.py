@@ -33,13 +33,13 @@ LEFT = 1.0 + 1e-6
 
 def tightened(problem: Problem) -> Problem:
     """The same problem without the points that no admissible design uses, its implied equalities stated as such."""
-    _, zero = _everywhere(problem)
+    equal, zero = _everywhere(problem)
     points = problem.space.candidates.points
     unused = zero[problem.n_units :] | zero[problem.type_of_atom]
     if unused.any() and not unused.all():
         candidates = replace(problem.space.candidates, points=points[~unused].reset_index(drop=True))
         problem = replace(problem.over(candidates), complete=problem.complete)
-    equal, _ = _everywhere(problem)
+        equal, _ = _everywhere(problem)
     spent, equal[0] = equal[0], False  # the budget stays the first inequality
     constraints = _with_equalities(problem.constraints, equal)
     if spent:  # the other equalities fix the price: what is left over here cannot be used
